@@ -1,0 +1,117 @@
+"""The conversation, as every client carries it. Knows neither transports nor models.
+
+The shapes follow OpenAI's chat completions; `reasoning` is what a thinking model says before its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A model's wish to call `name`; `arguments` is a JSON object as text, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
+class Message:
+    role: Role
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None  # of a tool message: which call it answers
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function that the model may call; `parameters` is a JSON schema."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw tokens. temperature 0 is greedy."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Usage:
+    prompt_tokens: int = 0
+    cached_tokens: int = 0  # of the prompt, not computed again
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    messages: Sequence[Message]
+    tools: Sequence[Tool] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    prefill: str = ""  # the beginning of the assistant's answer, given; the answer continues it
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A piece of an answer as it streams. The last one has a `finish` reason and the usage."""
+
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()  # whole calls, each sent once
+    finish: FinishReason | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer."""
+
+    message: Message
+    finish: FinishReason
+    usage: Usage
+
+
+class ChatClient(Protocol):
+    """Anything that answers a conversation. Closing the iterator cancels the answer."""
+
+    def stream(self, request: ChatRequest) -> Iterator[Delta]: ...
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens `text` is, or a close estimate."""
+
+
+def complete(client: ChatClient, request: ChatRequest) -> Answer:
+    """The whole answer to a request (which includes `request.prefill` in its content)."""
+    content, reasoning = [request.prefill], []
+    calls: list[ToolCall] = []
+    finish: FinishReason = "stop"
+    usage = Usage()
+    for delta in client.stream(request):
+        content.append(delta.content)
+        reasoning.append(delta.reasoning)
+        calls.extend(delta.tool_calls)
+        finish = delta.finish or finish
+        usage = delta.usage or usage
+    message = Message("assistant", "".join(content), "".join(reasoning), tuple(calls))
+    return Answer(message, finish, usage)

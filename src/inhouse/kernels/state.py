@@ -1,0 +1,46 @@
+"""What a layer remembers of a sequence: device buffers and a length. Knows not who owns them or when they are freed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class KVCache:
+    """Keys (rotated) and values of the first `length` tokens. Buffers: (kv_heads, capacity, head_dim)."""
+
+    keys: Any
+    values: Any
+    length: int = 0
+
+    @property
+    def capacity(self) -> int:
+        return int(self.keys.shape[1])
+
+    def truncate(self, length: int) -> None:
+        """Forgets all but the first `length` tokens."""
+        assert 0 <= length <= self.length
+        self.length = length
+
+
+@dataclass
+class DeltaState:
+    """A Gated DeltaNet layer's memory; it cannot be trimmed, only copied and restored.
+
+    conv: (kernel − 1, channels) raw inputs of the newest tokens, oldest first; s: (HV, DV, DK) float32, row v of a
+    head holding the memory's v-th value component over key dimensions (the transpose of the paper's S).
+    """
+
+    conv: Any
+    s: Any
+    length: int = 0
+
+    def copy(self) -> DeltaState:
+        return DeltaState(self.conv.copy(), self.s.copy(), self.length)
+
+    def restore(self, saved: DeltaState) -> None:
+        """Takes over a copy's values, in place."""
+        self.conv[...] = saved.conv
+        self.s[...] = saved.s
+        self.length = saved.length
