@@ -1,0 +1,27 @@
+"""Fixtures shared by all rooms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+STARTER = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Reference data that lies beside a development checkout; tests that need it are skipped elsewhere."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no reference data beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def starter() -> Path:
+    """The starter model of this user's store (`inhouse pull starter`)."""
+    path = Path.home() / ".local/share/inhouse/models/starter" / STARTER
+    if not path.is_file():
+        pytest.skip("no starter model here: run `inhouse pull starter`")
+    return path
