@@ -1,0 +1,196 @@
+"""Running one command under limits: time, output, memory, processes. Knows nothing of confinement or repositories.
+
+A command gets its own session, so that its whole process tree can be killed together. Its output is read as it
+comes and only the head and the tail are kept, so that a runaway `yes` costs no memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal, Protocol
+
+import psutil
+
+Stop = Literal["timeout", "memory", "processes"]
+
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one command may use. Sizes are bytes; None leaves memory or processes unlimited."""
+
+    memory: int | None = 4 << 30  # private writable memory of each process, and resident memory of all together
+    processes: int | None = 256
+    file_size: int = 1 << 30
+    scratch: int = 1 << 30  # the private /tmp
+    output: int = 128 << 10  # kept of what the command prints: half from the head, half from the tail
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """How a command ended. `exit_code` is as a shell reports it (128 + signal); `output` is stdout and stderr."""
+
+    exit_code: int
+    output: str
+    duration: float  # seconds
+    stopped: Stop | None = None  # which limit ended it, if one did
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code == 0 and self.stopped is None
+
+    @property
+    def timed_out(self) -> bool:
+        return self.stopped == "timeout"
+
+
+class Runner(Protocol):
+    """Whatever runs commands in a workspace."""
+
+    def run(
+        self,
+        command: Sequence[str] | str,
+        *,
+        timeout: float,
+        environment: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+    ) -> CommandResult: ...
+
+
+class _Capture:
+    """Keeps the first and the last bytes of a stream of unknown length."""
+
+    def __init__(self, size: int) -> None:
+        self._head = bytearray()
+        self._tail: deque[bytes] = deque()
+        self._half = max(size // 2, 1)
+        self._tail_size = 0
+        self._dropped = 0
+
+    def feed(self, data: bytes) -> None:
+        room = self._half - len(self._head)
+        if room > 0:
+            self._head += data[:room]
+            data = data[room:]
+        if not data:
+            return
+        self._tail.append(data)
+        self._tail_size += len(data)
+        while self._tail_size - len(self._tail[0]) >= self._half:
+            self._tail_size -= len(self._tail[0])
+            self._dropped += len(self._tail.popleft())
+
+    def text(self) -> str:
+        tail = b"".join(self._tail)
+        dropped = self._dropped + max(len(tail) - self._half, 0)
+        middle = f"\n... [{dropped} bytes left out] ...\n".encode() if dropped else b""
+        return (bytes(self._head) + middle + tail[-self._half :]).decode("utf-8", errors="replace")
+
+
+def as_argv(command: Sequence[str] | str) -> list[str]:
+    """A string is a shell line; a sequence is run as it is."""
+    return ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+
+
+def limited(argv: Sequence[str], limits: Limits, prlimit: str) -> list[str]:
+    """`argv` under the kernel's per-process limits, by prlimit(1).
+
+    Memory is RLIMIT_DATA, not RLIMIT_AS: runtimes such as V8 reserve far more address space than they touch.
+    """
+    options = ["--core=0", f"--fsize={limits.file_size}"]
+    if limits.memory is not None:
+        options.append(f"--data={limits.memory}")
+    return [prlimit, *options, "--", *argv]
+
+
+def execute(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None,
+    environment: Mapping[str, str],
+    timeout: float,
+    limits: Limits,
+) -> CommandResult:
+    """Run `argv` to its end or to the first limit it breaks; never leaves a process of its session behind."""
+    started = time.monotonic()
+    capture = _Capture(limits.output)
+    process = subprocess.Popen(
+        list(argv),
+        cwd=cwd,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        bufsize=0,
+    )
+    try:
+        assert process.stdout is not None
+        stopped = _read(process, process.stdout, capture, started + timeout, limits)
+        if stopped is None:
+            process.wait()
+    finally:
+        # Also on Ctrl-C. The session's group is killed even after a normal end: a command may leave children.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+    code = process.returncode if process.returncode >= 0 else 128 - process.returncode
+    return CommandResult(code, capture.text(), time.monotonic() - started, stopped)
+
+
+def _read(
+    process: subprocess.Popen[bytes], stream: IO[bytes], capture: _Capture, deadline: float, limits: Limits
+) -> Stop | None:
+    """Feed the output into `capture` until the command ends (None) or breaks a limit."""
+    next_check = time.monotonic() + _POLL_SECONDS
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while True:
+            now = time.monotonic()
+            if now >= deadline:
+                return "timeout"
+            if now >= next_check:
+                if broken := _broken_limit(process.pid, limits):
+                    return broken
+                next_check = now + _POLL_SECONDS
+            if selector.select(max(0.0, min(deadline, next_check) - now)):
+                data = stream.read(1 << 16)
+                if not data:
+                    break
+                capture.feed(data)
+            elif process.poll() is not None:  # ended, but a child that got away keeps the pipe open
+                break
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=max(0.0, deadline - time.monotonic()))
+        return None
+    return "timeout"
+
+
+def _broken_limit(pid: int, limits: Limits) -> Stop | None:
+    """Limits on the whole tree, which rlimits cannot express: looked at a few times per second."""
+    try:
+        root = psutil.Process(pid)
+        tree = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return None
+    if limits.processes is not None and len(tree) > limits.processes:
+        return "processes"
+    if limits.memory is None:
+        return None
+    resident = 0
+    for member in tree:
+        with contextlib.suppress(psutil.Error):
+            resident += member.memory_info().rss
+    return "memory" if resident > limits.memory else None
