@@ -1,18 +1,49 @@
 # Every target sets up what it needs; a second run starts in seconds.
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
+PYTHON  ?= python3
+SEED    ?= 0
+VENV    := .venv
+BIN     := $(VENV)/bin
 SOURCES := $(wildcard csrc/*.cpp csrc/*.h csrc/isa/*) CMakeLists.txt pyproject.toml
 
-.PHONY: help demo test test-model lint bench lock clean
-help: ## This list
+.PHONY: help demo test test-model lint goldens lock clean
+help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(VENV)/locked: requirements/dev.lock
-	@sh scripts/environment.sh $(PYTHON) $(VENV)
+$(VENV)/locked: requirements/dev.lock scripts/environment.sh
+	@sh scripts/environment.sh $(PYTHON) $(VENV) requirements/dev.lock
+	@touch $@
+
+$(VENV)/peer: requirements/peer.lock $(VENV)/locked
+	@echo "Building llama.cpp, the peer we compare with (some minutes, once) ..."
+	@sh scripts/environment.sh $(PYTHON) $(VENV) requirements/peer.lock
 	@touch $@
 
 $(VENV)/built: $(VENV)/locked $(SOURCES)
 	@echo "Building the kernels (a minute or two the first time) ..."
-	@$(BIN)/python -m pip install -q --no-build-isolation --no-deps -e .
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
+
+demo: $(VENV)/built ## a real local model repairs a real bug (SEED=0)
+	@SEED=$(SEED) sh scripts/demo.sh
+
+lint: $(VENV)/built ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint ## lint, then every test that needs no model
+	$(BIN)/pytest
+
+test-model: $(VENV)/built $(VENV)/peer ## the tests that need the starter model and llama.cpp
+	$(BIN)/inhouse pull starter
+	$(BIN)/pytest -m model
+
+lock: ## renew the locked requirements (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml --extra dev requirements/build.in -o requirements/dev.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml --extra dev --extra peer requirements/build.in -o requirements/peer.lock
+
+clean: ## forget the environment and the build
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Makes the project's own environment: environment.sh PYTHON VENV. Everything is locked with hashes.
+# Makes the project's own environment: environment.sh PYTHON VENV LOCK. Everything is locked with hashes.
 set -eu
 python=$1
 venv=$2
+lock=$3
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
   echo "inhouse needs Python 3.11 or newer; '$python' is $("$python" --version). Try: make PYTHON=/path/to/python3.11" >&2
   exit 1
@@ -18,4 +19,4 @@ if [ ! -x "$venv/bin/python" ]; then
   }
 fi
 echo "Installing the locked packages ..."
-"$venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.lock
+"$venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r "$lock"
