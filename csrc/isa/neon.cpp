@@ -1,0 +1,72 @@
+// NEON with the dot-product extension (sdot): every code is below 128, so signed bytes do. Empty on other platforms.
+#if defined(__ARM_FEATURE_DOTPROD)
+#define INHOUSE_ISA neon
+#define INHOUSE_ISA_NAME "neon"
+
+#include <arm_neon.h>
+
+#include "unpack.h"
+#include "vectors.h"
+
+namespace inhouse::neon {
+
+constexpr int kLanes = 4;
+constexpr float kSignedBias = 0;
+using V = int32x4_t;
+
+inline V zero() { return vdupq_n_s32(0); }
+inline V load(const void* p) { return vreinterpretq_s32_s8(vld1q_s8(static_cast<const int8_t*>(p))); }
+inline V broadcast4(const int8_t* p) {
+  int32_t word;
+  std::memcpy(&word, p, 4);
+  return vdupq_n_s32(word);
+}
+constexpr int exact_steps(int) { return 8; }
+inline V dot_signed(V sum, V values, V act) {
+  return vdotq_s32(sum, vreinterpretq_s8_s32(values), vreinterpretq_s8_s32(act));
+}
+inline V dot_codes(V sum, V codes, V act) { return dot_signed(sum, codes, act); }
+inline V scale_add(V total, V sum, V scale) { return vmlaq_s32(total, sum, vshrq_n_s32(scale, 16)); }
+inline V dot_pairs(V total, V m, V s) {
+  total = vmlaq_s32(total, vshrq_n_s32(m, 16), vshrq_n_s32(s, 16));
+  return vmlaq_s32(total, vshrq_n_s32(vshlq_n_s32(m, 16), 16), vshrq_n_s32(vshlq_n_s32(s, 16), 16));
+}
+
+inline void interleave(const uint8_t* const* rows, int words, uint32_t* out) {
+  for (int k = 0; k < words; ++k)
+    for (int r = 0; r < 16; ++r) std::memcpy(out + 16 * k + r, rows[r] + 4 * k, 4);
+}
+
+inline I8 join(int32x4_t low, int32x4_t high) {
+  I8 v;
+  std::memcpy(&v, &low, 16);
+  std::memcpy(reinterpret_cast<char*>(&v) + 16, &high, 16);
+  return v;
+}
+inline int32x4_t dot16(const void* w, const int8_t* q) {
+  return vdotq_s32(vdupq_n_s32(0), vld1q_s8(static_cast<const int8_t*>(w)), vld1q_s8(q));
+}
+inline I8 row_dot(const KBlock& b, const Span& a, int group) {
+  int32x4_t low = vdupq_n_s32(0), high = low;
+  for (int i = 0; i < kSpan; i += 32) {
+    low = vmlaq_n_s32(low, dot16(b.code + i, a.q + i), b.scale[i / group]);
+    high = vmlaq_n_s32(high, dot16(b.code + i + 16, a.q + i + 16), b.scale[(i + 16) / group]);
+  }
+  return join(low, high);
+}
+inline I8 row_dot16(const KBlock& b, const Span& a) { return row_dot(b, a, 16); }
+inline I8 row_dot32(const KBlock& b, const Span& a) { return row_dot(b, a, 32); }
+template <int kGroup>
+inline I8 row_mins(const KBlock& b, const Span& a) {
+  I8 total{};
+  for (int g = 0; g < kSpan / kGroup; ++g) total[g % 8] += b.min[g] * (kGroup == 32 ? a.sum32[g] : a.sum16[g]);
+  return total;
+}
+inline I8 row_signed(const int8_t* value, const int8_t* q) {
+  return join(dot16(value, q), dot16(value + 16, q + 16));
+}
+
+}  // namespace inhouse::neon
+
+#include "multiply.h"
+#endif

@@ -1,0 +1,68 @@
+// Plain C++ for any processor; the reference that the vectorised kernels are tested against.
+#define INHOUSE_ISA scalar
+#define INHOUSE_ISA_NAME "scalar"
+
+#include "unpack.h"
+#include "vectors.h"
+
+namespace inhouse::scalar {
+
+constexpr int kLanes = 4;
+constexpr float kSignedBias = 0;
+typedef int32_t V __attribute__((vector_size(16)));
+
+inline V zero() { return V{}; }
+inline V load(const void* p) {
+  V v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+inline V broadcast4(const int8_t* p) {
+  int32_t word;
+  std::memcpy(&word, p, 4);
+  return V{word, word, word, word};
+}
+constexpr int exact_steps(int) { return 8; }
+
+template <class A>
+inline V dot_bytes(V sum, V weights, V act) {
+  A w[16];
+  int8_t a[16];
+  std::memcpy(w, &weights, 16);
+  std::memcpy(a, &act, 16);
+  for (int lane = 0; lane < 4; ++lane)
+    for (int i = 0; i < 4; ++i) sum[lane] += w[4 * lane + i] * a[4 * lane + i];
+  return sum;
+}
+inline V dot_codes(V sum, V codes, V act) { return dot_bytes<uint8_t>(sum, codes, act); }
+inline V dot_signed(V sum, V values, V act) { return dot_bytes<int8_t>(sum, values, act); }
+inline V scale_add(V total, V sum, V scale) { return total + sum * ((scale << 16) >> 16); }
+inline V dot_pairs(V total, V m, V s) { return total + (m >> 16) * (s >> 16) + ((m << 16) >> 16) * ((s << 16) >> 16); }
+
+inline void interleave(const uint8_t* const* rows, int words, uint32_t* out) {
+  for (int k = 0; k < words; ++k)
+    for (int r = 0; r < 16; ++r) std::memcpy(out + 16 * k + r, rows[r] + 4 * k, 4);
+}
+
+inline I8 row_dot(const KBlock& b, const Span& a, int group) {
+  I8 total{};
+  for (int i = 0; i < kSpan; ++i) total[i / 4 % 8] += b.scale[i / group] * b.code[i] * a.q[i];
+  return total;
+}
+inline I8 row_dot16(const KBlock& b, const Span& a) { return row_dot(b, a, 16); }
+inline I8 row_dot32(const KBlock& b, const Span& a) { return row_dot(b, a, 32); }
+template <int kGroup>
+inline I8 row_mins(const KBlock& b, const Span& a) {
+  I8 total{};
+  for (int g = 0; g < kSpan / kGroup; ++g) total[g % 8] += b.min[g] * (kGroup == 32 ? a.sum32[g] : a.sum16[g]);
+  return total;
+}
+inline I8 row_signed(const int8_t* value, const int8_t* q) {
+  I8 total{};
+  for (int i = 0; i < 32; ++i) total[i / 4] += value[i] * q[i];
+  return total;
+}
+
+}  // namespace inhouse::scalar
+
+#include "multiply.h"

@@ -1,0 +1,196 @@
+#include "ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace inhouse {
+namespace {
+
+int64_t chunks(int64_t rows) { return (rows + kChunk - 1) / kChunk; }
+
+int rows_of_chunk(int64_t rows, int64_t chunk) {
+  return static_cast<int>(std::min<int64_t>(kChunk, rows - chunk * kChunk));
+}
+
+}  // namespace
+
+void Ops::embed(const Matrix& table, const int32_t* ids, int64_t tokens, float* out) {
+  pool_.for_range(tokens, 64, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) k_.dequantize(table, ids[t], out + t * table.columns);
+  });
+}
+
+Input Ops::prepare(const float* x, int64_t tokens, int64_t columns, Norm norm, bool spans, Scratch<float>& normed,
+                   Scratch<Span>& quantized) {
+  const int64_t per_row = (columns + kSpan - 1) / kSpan;
+  float* const y = norm.weight ? normed.get(tokens * columns) : nullptr;
+  Span* const q = spans ? quantized.get(tokens * per_row) : nullptr;
+  if (y || q)
+    pool_.for_range(tokens, 4, [&](int64_t begin, int64_t end, int) {
+      for (int64_t t = begin; t < end; ++t) {
+        const float* row = x + t * columns;
+        if (y) {
+          k_.rms_norm(row, norm.weight, columns, norm.eps, y + t * columns);
+          row = y + t * columns;
+        }
+        if (q) k_.quantize(row, columns, q + t, tokens);
+      }
+    });
+  return {y ? y : x, q, tokens, columns};
+}
+
+void Ops::project(const float* x, int64_t tokens, int64_t columns, Norm norm, const Linear* linears, int count,
+                  bool add) {
+  const bool spans = std::any_of(linears, linears + count, [](const Linear& l) { return !is_float(l.w.format); });
+  const Input input = prepare(x, tokens, columns, norm, spans, normed_, spans_);
+  // All matrices share one parallel region: task i is a chunk of 64 rows of one of them.
+  std::vector<int64_t> first(static_cast<size_t>(count) + 1, 0);
+  for (int i = 0; i < count; ++i)
+    first[static_cast<size_t>(i) + 1] = first[static_cast<size_t>(i)] + chunks(linears[i].w.rows);
+  pool_.for_range(first.back(), 1, [&](int64_t task, int64_t, int thread) {
+    const auto which = std::upper_bound(first.begin(), first.end(), task) - first.begin() - 1;
+    const Linear& l = linears[which];
+    const int64_t chunk = task - first[static_cast<size_t>(which)], row = chunk * kChunk;
+    const int rows = rows_of_chunk(l.w.rows, chunk);
+    float* const part = tile(thread, tokens);
+    k_.multiply(l.w, row, rows, input, nullptr, tokens, part);
+    for (int64_t t = 0; t < tokens; ++t) {
+      float* const out = l.out + t * l.w.rows + row;
+      const float* const y = part + t * kChunk;
+      for (int r = 0; r < rows; ++r) out[r] = y[r] + (l.bias ? l.bias[row + r] : 0.0f) + (add ? out[r] : 0.0f);
+    }
+  });
+}
+
+void Ops::gate_up(const Input& input, const std::vector<Run>& runs, const int32_t* token_of, float* hidden,
+                  int64_t stride) {
+  std::vector<int64_t> first(runs.size() + 1, 0);
+  for (size_t i = 0; i < runs.size(); ++i) first[i + 1] = first[i] + chunks(runs[i].gate.rows);
+  pool_.for_range(first.back(), 1, [&](int64_t task, int64_t, int thread) {
+    const auto which = static_cast<size_t>(std::upper_bound(first.begin(), first.end(), task) - first.begin() - 1);
+    const Run& run = runs[which];
+    const int64_t chunk = task - first[which], row = chunk * kChunk;
+    const int rows = rows_of_chunk(run.gate.rows, chunk);
+    float* const gate = tile(thread, run.count);
+    float* const up = gate + run.count * kChunk;
+    const int32_t* const index = token_of ? token_of + run.first : nullptr;
+    k_.multiply(run.gate, row, rows, input, index, run.count, gate);
+    k_.multiply(run.up, row, rows, input, index, run.count, up);
+    for (int64_t i = 0; i < run.count; ++i) {
+      k_.silu_multiply(gate + i * kChunk, up + i * kChunk, rows);
+      std::copy_n(gate + i * kChunk, rows, hidden + (run.first + i) * stride + row);
+    }
+  });
+}
+
+void Ops::mlp(float* x, int64_t tokens, int64_t columns, Norm norm, const Mlp& mlp) {
+  const bool spans = !is_float(mlp.gate.format) || !is_float(mlp.up.format);
+  const Input input = prepare(x, tokens, columns, norm, spans, normed_, spans_);
+  const int64_t inner = mlp.gate.rows;
+  float* const hidden = hidden_.get(tokens * inner);
+  gate_up(input, {{mlp.gate, mlp.up, mlp.down, 0, tokens}}, nullptr, hidden, inner);
+  const Linear down{mlp.down, nullptr, x};
+  project(hidden, tokens, inner, {}, &down, 1, true);
+}
+
+// Picks each token's experts and lists the runs, expert by expert: slots of one expert are consecutive, in token
+// order, so that sums over experts are always taken in the same order.
+void Ops::route(const float* scores, int64_t tokens, const Moe& moe, std::vector<Run>& runs) {
+  const int64_t experts = moe.router.rows;
+  const auto slots = static_cast<size_t>(tokens * moe.top_k);
+  chosen_.resize(slots);
+  chosen_weight_.resize(slots);
+  std::vector<int64_t> load(static_cast<size_t>(experts) + 1, 0);
+  std::vector<int32_t> order(static_cast<size_t>(experts));
+  for (int64_t t = 0; t < tokens; ++t) {
+    const float* s = scores + t * experts;
+    std::iota(order.begin(), order.end(), 0);
+    // Equal scores go to the lower expert, as in the reference.
+    std::partial_sort(order.begin(), order.begin() + moe.top_k, order.end(),
+                      [&](int32_t a, int32_t b) { return s[a] > s[b] || (s[a] == s[b] && a < b); });
+    const float top = s[order[0]];
+    float total = 0, kept = 0;
+    for (int64_t e = 0; e < experts; ++e) total += std::exp(s[e] - top);
+    for (int j = 0; j < moe.top_k; ++j) kept += std::exp(s[order[static_cast<size_t>(j)]] - top);
+    for (int j = 0; j < moe.top_k; ++j) {
+      const auto slot = static_cast<size_t>(t * moe.top_k + j);
+      chosen_[slot] = order[static_cast<size_t>(j)];
+      chosen_weight_[slot] = std::exp(s[chosen_[slot]] - top) / (moe.renormalise ? kept : total);
+      ++load[static_cast<size_t>(chosen_[slot]) + 1];
+    }
+  }
+  std::partial_sum(load.begin(), load.end(), load.begin());
+  for (int64_t e = 0; e < experts; ++e)
+    if (const int64_t first = load[static_cast<size_t>(e)], end = load[static_cast<size_t>(e) + 1]; end > first)
+      runs.push_back({moe.gate[e], moe.up[e], moe.down[e], first, end - first});
+  std::vector<int64_t> next(load.begin(), load.end() - 1);
+  for (size_t slot = 0; slot < slots; ++slot) {
+    const auto place = static_cast<size_t>(next[static_cast<size_t>(chosen_[slot])]++);
+    slot_token_[place] = static_cast<int32_t>(slot / static_cast<size_t>(moe.top_k));
+    slot_weight_[place] = chosen_weight_[slot];
+  }
+}
+
+void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& moe) {
+  const Input input = prepare(x, tokens, columns, norm, true, normed_, spans_);
+  const int64_t experts = moe.router.rows, routed = tokens * moe.top_k;
+  float* const scores = scores_.get(tokens * experts);
+  pool_.for_range(chunks(experts), 1, [&](int64_t chunk, int64_t, int thread) {
+    const int rows = rows_of_chunk(experts, chunk);
+    float* const part = tile(thread, tokens);
+    k_.multiply(moe.router, chunk * kChunk, rows, input, nullptr, tokens, part);
+    for (int64_t t = 0; t < tokens; ++t) std::copy_n(part + t * kChunk, rows, scores + t * experts + chunk * kChunk);
+  });
+
+  const int64_t slots = routed + (moe.shared ? tokens : 0);
+  slot_token_.resize(static_cast<size_t>(slots));
+  slot_weight_.resize(static_cast<size_t>(slots));
+  std::vector<Run> runs;
+  route(scores, tokens, moe, runs);
+  if (moe.shared) {  // one more expert, which every token takes
+    runs.push_back({moe.shared->gate, moe.shared->up, moe.shared->down, routed, tokens});
+    for (int64_t t = 0; t < tokens; ++t) {
+      const auto slot = static_cast<size_t>(routed + t);
+      slot_token_[slot] = static_cast<int32_t>(t);
+      float gate = 0;
+      if (moe.shared_gate)
+        for (int64_t i = 0; i < columns; ++i) gate += moe.shared_gate[i] * input.x[t * columns + i];
+      slot_weight_[slot] = moe.shared_gate ? 1.0f / (1.0f + std::exp(-gate)) : 1.0f;
+    }
+  }
+
+  // Every run has its own input, since the shared expert's inner size and format may differ.
+  const int64_t inner = std::max(moe.gate.first.rows, moe.shared ? moe.shared->gate.rows : 0);
+  const int64_t per_row = (inner + kSpan - 1) / kSpan;
+  float* const hidden = hidden_.get(slots * inner);
+  gate_up(input, runs, slot_token_.data(), hidden, inner);
+  Span* const spans = hidden_spans_.get(slots * per_row);
+  const bool quantized = !is_float(moe.down.first.format) || (moe.shared && !is_float(moe.shared->down.format));
+  if (quantized)
+    pool_.for_range(slots, 16, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t n = i < routed ? moe.gate.first.rows : moe.shared->gate.rows;
+        k_.quantize(hidden + i * inner, n, spans + i, slots);
+      }
+    });
+  const Input inner_input{hidden, spans, slots, inner};
+  // A task owns 64 columns of the result and adds all experts to it in order: deterministic without a reduction.
+  pool_.for_range(chunks(columns), 1, [&](int64_t chunk, int64_t, int thread) {
+    const int rows = rows_of_chunk(columns, chunk);
+    for (const Run& run : runs) {
+      Input in = inner_input;
+      in.x += run.first * inner;
+      in.spans += run.first;
+      float* const part = tile(thread, run.count);
+      k_.multiply(run.down, chunk * kChunk, rows, in, nullptr, run.count, part);
+      for (int64_t i = 0; i < run.count; ++i) {
+        const auto slot = static_cast<size_t>(run.first + i);
+        float* const out = x + slot_token_[slot] * columns + chunk * kChunk;
+        for (int r = 0; r < rows; ++r) out[r] += slot_weight_[slot] * part[i * kChunk + r];
+      }
+    }
+  });
+}
+
+}  // namespace inhouse

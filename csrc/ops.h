@@ -1,0 +1,108 @@
+// The fused ops of a forward pass over one thread pool and one instruction set. Knows neither graphs nor Python.
+//
+// One caller at a time: scratch memory belongs to the object and grows to the largest chunk seen.
+#pragma once
+
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "kernels.h"
+#include "sequence.h"
+#include "threads.h"
+
+namespace inhouse {
+
+// Grow-only, cache-line-aligned scratch memory. Contents do not survive growth.
+template <class T>
+class Scratch {
+ public:
+  T* get(int64_t count) {
+    if (count > size_) {
+      data_.reset(static_cast<T*>(::operator new(static_cast<size_t>(count) * sizeof(T), std::align_val_t{64})));
+      size_ = count;
+    }
+    return data_.get();
+  }
+
+ private:
+  struct Free {
+    void operator()(T* p) const { ::operator delete(p, std::align_val_t{64}); }
+  };
+  std::unique_ptr<T, Free> data_;
+  int64_t size_ = 0;
+};
+
+struct Norm {
+  const float* weight = nullptr;  // null: no norm
+  float eps = 0;
+};
+
+struct Linear {
+  Matrix w;
+  const float* bias = nullptr;
+  float* out = nullptr;  // (tokens, w.rows)
+};
+
+struct Mlp {
+  Matrix gate, up, down;
+};
+
+struct Moe {
+  Matrix router;
+  MatrixStack gate, up, down;
+  int top_k = 1;
+  bool renormalise = true;
+  const Mlp* shared = nullptr;
+  const float* shared_gate = nullptr;  // null: the shared expert is not scaled
+};
+
+class Ops {
+ public:
+  Ops(int threads, const Kernels& kernels) : pool_(threads), k_(kernels), tile_(pool_.size()) {}
+
+  int threads() const { return pool_.size(); }
+  const char* name() const { return k_.name; }
+
+  void embed(const Matrix& table, const int32_t* ids, int64_t tokens, float* out);
+
+  // linears[i].out = norm(x) Wᵢᵀ + bᵢ, or += if `add`.
+  void project(const float* x, int64_t tokens, int64_t columns, Norm norm, const Linear* linears, int count, bool add);
+
+  // x += mlp(norm(x)), x of (tokens, columns)
+  void mlp(float* x, int64_t tokens, int64_t columns, Norm norm, const Mlp& mlp);
+
+  // x += experts(norm(x))
+  void moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& moe);
+
+  void attention(const Attention& op, const float* q, const float* k, const float* v, int64_t tokens, KvCache cache,
+                 float* out);
+
+  void gated_delta_net(const DeltaNet& op, const float* qkv, const float* z, const float* b, const float* a,
+                       int64_t tokens, float* conv_state, float* s, float* out);
+
+ private:
+  // One SwiGLU over some tokens, whose intermediate rows are slots [first, first + count).
+  struct Run {
+    Matrix gate, up, down;
+    int64_t first, count;
+  };
+
+  Input prepare(const float* x, int64_t tokens, int64_t columns, Norm norm, bool spans, Scratch<float>& normed,
+                Scratch<Span>& quantized);
+  void gate_up(const Input& input, const std::vector<Run>& runs, const int32_t* token_of, float* hidden,
+               int64_t stride);
+  void route(const float* scores, int64_t tokens, const Moe& moe, std::vector<Run>& runs);
+  // The per-thread output tile of `tokens` tokens: two side by side.
+  float* tile(int thread, int64_t tokens) { return tile_[static_cast<size_t>(thread)].get(2 * tokens * kChunk); }
+
+  ThreadPool pool_;
+  const Kernels& k_;
+  std::vector<Scratch<float>> tile_;
+  Scratch<float> normed_, hidden_, scores_, heads_, conv_;
+  Scratch<Span> spans_, hidden_spans_;
+  std::vector<int32_t> slot_token_, chosen_;
+  std::vector<float> slot_weight_, chosen_weight_;
+};
+
+}  // namespace inhouse

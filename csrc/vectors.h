@@ -1,0 +1,73 @@
+// Eight floats at a time, in the compiler's own vector types: AVX2 and AVX-512 get one register, NEON and the
+// baseline two. Included once per instruction set.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace inhouse::INHOUSE_ISA {
+
+typedef float F8 __attribute__((vector_size(32)));
+typedef int32_t I8 __attribute__((vector_size(32)));
+
+inline F8 load8(const float* p) {
+  F8 v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+inline void store8(float* p, F8 v) { std::memcpy(p, &v, sizeof v); }
+inline F8 splat8(float x) { return F8{x, x, x, x, x, x, x, x}; }
+inline float sum8(F8 v) { return ((v[0] + v[4]) + (v[1] + v[5])) + ((v[2] + v[6]) + (v[3] + v[7])); }
+
+// exp(x) to about 2 ulp: 2^n · p(r), r in ±ln 2 / 2 (Cephes' polynomial); saturates instead of overflowing.
+inline F8 exp8(F8 x) {
+  const F8 high = splat8(88.3f), low = splat8(-87.3f);
+  x = x > high ? high : x;
+  x = x < low ? low : x;
+  const F8 shifted = x * 1.44269504f + 12582912.0f;  // adding 1.5 · 2^23 rounds to an integer
+  const F8 n = shifted - 12582912.0f;
+  const F8 r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  F8 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  const I8 exponent = __builtin_convertvector(n, I8) << 23;
+  return reinterpret_cast<F8>(reinterpret_cast<I8>(p) + exponent);
+}
+
+inline F8 silu8(F8 x) { return x / (1.0f + exp8(-x)); }
+
+// Applies f to n floats, eight at a time; the tail passes through a padded buffer.
+template <class F>
+inline void map8(float* x, const float* y, int64_t n, F&& f) {
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) store8(x + i, f(load8(x + i), load8(y + i)));
+  if (i < n) {
+    float a[8] = {}, b[8] = {};
+    std::memcpy(a, x + i, static_cast<size_t>(n - i) * 4);
+    std::memcpy(b, y + i, static_cast<size_t>(n - i) * 4);
+    store8(a, f(load8(a), load8(b)));
+    std::memcpy(x + i, a, static_cast<size_t>(n - i) * 4);
+  }
+}
+
+// x · y over n floats with four partial sums.
+inline float dot(const float* x, const float* y, int64_t n) {
+  F8 a = splat8(0), b = a, c = a, d = a;
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    a += load8(x + i) * load8(y + i);
+    b += load8(x + i + 8) * load8(y + i + 8);
+    c += load8(x + i + 16) * load8(y + i + 16);
+    d += load8(x + i + 24) * load8(y + i + 24);
+  }
+  for (; i + 8 <= n; i += 8) a += load8(x + i) * load8(y + i);
+  float rest = 0;
+  for (; i < n; ++i) rest += x[i] * y[i];
+  return sum8((a + b) + (c + d)) + rest;
+}
+
+}  // namespace inhouse::INHOUSE_ISA

@@ -1,0 +1,123 @@
+"""Text files of a tree, read and written without ever leaving it. Knows nothing of git, edits or Python.
+
+Paths are relative to the root, with forward slashes. Text is handled with "\\n" line ends; a file whose lines all end in
+"\\r\\n" gets them back when it is written.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path, PurePosixPath
+
+from inhouse.errors import WorkspaceError
+
+_TEST_DIRECTORIES = frozenset({"test", "tests", "testing", "spec", "specs", "__tests__"})
+_MAX_BYTES = 2 << 20
+
+
+def is_test_file(path: str) -> bool:
+    """Whether a path is part of the tests (by the conventions of pytest, unittest, and the JavaScript world)."""
+    pure = PurePosixPath(path)
+    name = pure.name.lower()
+    return (
+        name.startswith(("test_", "conftest."))
+        or name.split(".")[0].endswith(("_test", "_tests"))
+        or ".test." in name
+        or ".spec." in name
+        or any(part.lower() in _TEST_DIRECTORIES for part in pure.parts[:-1])
+    )
+
+
+def decides_tests(path: str) -> bool:
+    """Whether an edit of a path could change which tests run or how: the tests, and the files that configure them."""
+    configuration = ("pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml", "noxfile.py", "Makefile")
+    name = PurePosixPath(path).name
+    return is_test_file(path) or name in configuration or name in ("sitecustomize.py", "usercustomize.py")
+
+
+def locate(root: Path, path: str) -> Path:
+    """The absolute path of a regular (or new) file of the tree. Raises WorkspaceError where a path or link leads out."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or not pure.parts or ".git" in pure.parts:
+        raise WorkspaceError(f"{path}: not a path inside the repository; use one relative to its root")
+    here = root
+    for part in pure.parts:
+        here = here / part
+        if here.is_symlink():
+            raise WorkspaceError(f"{path}: {here.name} is a symbolic link; edit the file it points to by its own path")
+    if here.exists() and not stat.S_ISREG(here.lstat().st_mode):
+        raise WorkspaceError(f"{path}: not a regular file")
+    return here
+
+
+def read_text(root: Path, path: str) -> str:
+    """The text of a file, line ends made "\\n". Raises WorkspaceError if it is missing, not UTF-8, or over 2 MiB."""
+    return decode(path, read_bytes(root, path))
+
+
+def read_bytes(root: Path, path: str) -> bytes:
+    """The bytes of a file; raises like `read_text`."""
+    file = locate(root, path)
+    try:
+        if file.stat().st_size > _MAX_BYTES:
+            raise WorkspaceError(f"{path}: too large to work on ({file.stat().st_size} bytes, at most {_MAX_BYTES})")
+        return file.read_bytes()
+    except OSError as error:
+        raise WorkspaceError(f"{path}: {error.strerror or error}; name a file of the repository") from error
+
+
+def decode(path: str, data: bytes) -> str:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise WorkspaceError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); it is left alone") from None
+    return text.replace("\r\n", "\n") if _all_crlf(text) else text
+
+
+def encode(text: str, like: bytes | None) -> bytes:
+    """Text as bytes, with the line ends of the file it replaces."""
+    if like is not None and _all_crlf(like.decode("utf-8", errors="replace")):
+        text = text.replace("\r\n", "\n").replace("\n", "\r\n")
+    return text.encode("utf-8")
+
+
+def write_bytes(root: Path, path: str, data: bytes) -> None:
+    """Write a file in place of the old one, which keeps its mode. Makes missing directories."""
+    replace_files(root, {path: data})
+
+
+def replace_files(root: Path, contents: dict[str, bytes]) -> None:
+    """Replace all these files or none: on any failure the ones already replaced get their old bytes back."""
+    targets = {path: locate(root, path) for path in contents}
+    staged: list[tuple[Path, Path]] = []
+    done: list[tuple[Path, bytes | None]] = []
+    try:
+        for path, data in contents.items():
+            target = targets[path]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f".{target.name}.inhouse-{os.getpid()}")
+            staged.append((temporary, target))
+            temporary.write_bytes(data)
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        for temporary, target in staged:
+            old = target.read_bytes() if target.exists() else None
+            temporary.replace(target)
+            done.append((target, old))
+    except BaseException as error:
+        for target, old in reversed(done):
+            if old is None:
+                target.unlink(missing_ok=True)
+            else:
+                target.write_bytes(old)
+        for temporary, _ in staged:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise WorkspaceError(f"{root}: cannot write ({error}); nothing was changed") from error
+        raise
+
+
+def _all_crlf(text: str) -> bool:
+    count = text.count("\r\n")
+    return count > 0 and count == text.count("\n")
