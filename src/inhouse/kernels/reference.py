@@ -149,13 +149,15 @@ def swiglu(x: Array, gate: Tensor, up: Tensor, down: Tensor) -> Array:
 def rms_norm(x: Array, norm: Norm) -> Array:
     """Over the last axis."""
     variance: Array = np.mean(x * x, axis=-1, keepdims=True)
-    return x / np.sqrt(variance + np.float32(norm.eps)) * norm.weight
+    root: Array = np.sqrt(variance + np.float32(norm.eps))
+    return x / root * norm.weight
 
 
 def l2_norm(x: Array) -> Array:
     """x / sqrt(Σx² + 1e-6) over the last axis."""
     squares: Array = np.sum(x * x, axis=-1, keepdims=True)
-    return x / np.sqrt(squares + np.float32(_L2_EPS))
+    root: Array = np.sqrt(squares + np.float32(_L2_EPS))
+    return x / root
 
 
 def sigmoid(x: Array) -> Array:
