@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "formats.h"
+#include "sequence.h"
 
 namespace inhouse {
 
@@ -36,6 +37,31 @@ struct Kernels {
 
   // One row of a matrix as float32.
   void (*dequantize)(const Matrix& w, int64_t row, float* out);
+
+  // Attention of a tile of queries over the keys [begin, end) of one head; begin is a multiple of kKeyBlock.
+  void (*attend)(const AttentionTile& tile, const KvHead& cache, int64_t begin, int64_t end, AttentionSums& sums);
+
+  // One head of q or k: norm, rotation (tables of rotary_dim / 2), scale.
+  void (*rotate)(const float* x, const HeadRotation& r, const float* cosine, const float* sine, float* out);
+
+  // One head's key or value of the token at `position` into that head's part of the cache.
+  void (*store_key)(const float* k, int dim, int64_t position, uint16_t* keys);
+  void (*store_value)(const float* v, int dim, int64_t position, uint16_t* values);
+
+  // x[i] *= sigmoid(gate[i])
+  void (*sigmoid_gate)(float* x, const float* gate, int64_t n);
+
+  // The gated delta rule over all tokens of one value head, whose memory s is (key_dim, value_dim):
+  // s = decay · s + k (beta · (v − decay · sᵀk))ᵀ, out = sᵀq. out is (tokens, value_dim).
+  void (*delta_rule)(float* s, const DeltaTokens& tokens, float* out);
+
+  // Causal convolution + SiLU of channels [first, first + count), count ≤ kConvChannels, and its state (kernel − 1,
+  // channels) of the newest inputs.
+  void (*convolve)(const Convolution& conv, const float* x, int64_t tokens, int64_t first, int count, float* state,
+                   float* out);
+
+  // x = x / sqrt(Σ x² + eps) · scale
+  void (*unit)(float* x, int n, float eps, float scale);
 };
 
 // The named instruction set ("scalar", "avx2", "avx512", "neon"), or the best for this processor if null. Returns

@@ -1,7 +1,8 @@
 // Weights × activations for every format, written once over a handful of primitives that each instruction set
 // supplies before including this file:
 //
-//   kLanes                      rows per vector V (the rows of a tile are kLanes apart)
+//   kLanes, kTileTokens         rows per vector V; tokens whose sums fit the registers
+//   FL                          kLanes floats
 //   zero, load, broadcast4      V of int32 lanes; four bytes per lane; the same four bytes in every lane
 //   exact_steps(max)            how many dot_codes may be summed before scale_add when codes are ≤ max
 //   dot_codes(sum, c, a)        sum + Σ unsigned codes × signed activations, four per lane, unscaled
@@ -9,11 +10,12 @@
 //   dot_signed(total, v, a)     total + Σ signed values × activations − kSignedBias × Σ activations
 //   dot_pairs(total, m, s)      total + Σ two int16 products per lane
 //   row_dot16 / row_dot32       one row's 256 codes × activations with scales per 16 or 32, as 8 partial sums
+//   load_half                   kLanes halves as floats
 //   row_mins                    Σ min × sum over groups, as 8 partial sums; row_signed: 32 signed products
 //
 // Two ways through a matrix. Few tokens (decode): each row's blocks are unpacked into L1 and multiplied at once, so
 // weights stream at memory speed. Many tokens (prefill): sixteen rows × 256 columns are unpacked into a tile whose
-// lanes are rows, which then meets every token, four at a time, so unpacking is paid once per chunk.
+// lanes are rows, which then meets every token, kTileTokens at a time, so unpacking is paid once per chunk.
 #pragma once
 
 #include <algorithm>
@@ -26,10 +28,8 @@ namespace inhouse::INHOUSE_ISA {
 
 constexpr int kTileRows = 16;
 constexpr int kVectors = kTileRows / kLanes;
-constexpr int kTileTokens = 4;
 constexpr int64_t kFewTokens = 3;  // up to here, tiles do not pay
 
-typedef float FL __attribute__((vector_size(4 * kLanes)));
 typedef int32_t IL __attribute__((vector_size(4 * kLanes)));
 
 inline FL to_float(V v) { return __builtin_convertvector(reinterpret_cast<IL>(v), FL); }
@@ -124,7 +124,7 @@ void multiply_tile(const KTile& tile, const Span* const* a, float* const* y) {
     for (int v = 0; v < kVectors; ++v) total[t][v] = mins[t][v] = zero();
   for (int step = 0; step < kSpan / 4; step += kSteps) {
     V sum[T][kVectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int t = 0; t < T; ++t)
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) sum[t][v] = zero();
@@ -133,7 +133,7 @@ void multiply_tile(const KTile& tile, const Span* const* a, float* const* y) {
       V code[kVectors];
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) code[v] = load(&tile.code[step + i][v * kLanes]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int t = 0; t < T; ++t) {
         const V act = broadcast4(a[t]->q + 4 * (step + i));
 #pragma GCC unroll 4
@@ -144,14 +144,14 @@ void multiply_tile(const KTile& tile, const Span* const* a, float* const* y) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const V scale = load(&tile.scale[g][v * kLanes]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int t = 0; t < T; ++t) total[t][v] = scale_add(total[t][v], sum[t][v], scale);
     }
   }
   for (int p = 0; p < kGroups / 2; ++p)
     for (int v = 0; v < kVectors; ++v) {
       const V pair = load(&tile.min[p][v * kLanes]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int t = 0; t < T; ++t) {
         const int16_t* sums = K::kGroup == 32 ? a[t]->sum32 : a[t]->sum16;
         mins[t][v] = dot_pairs(mins[t][v], pair, broadcast4(reinterpret_cast<const int8_t*>(sums + 2 * p)));
@@ -199,7 +199,7 @@ void multiply_tile(const SignedTile& tile, int groups, const Span* const* a, flo
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         const V value = load(&tile.value[8 * g + i][v * kLanes]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int t = 0; t < T; ++t)
           total[t][v] = dot_signed(total[t][v], value, broadcast4(a[t]->q + 32 * g + 4 * i));
       }
@@ -213,23 +213,23 @@ void multiply_tile(const SignedTile& tile, int groups, const Span* const* a, flo
     for (int v = 0; v < kVectors; ++v) *reinterpret_cast<FL*>(y[t] + v * kLanes) += sum[t][v] * a[t]->d;
 }
 
-// Runs `tile(token spans, outputs, T as a type)` over all tokens, four at a time, for one span of columns.
+// Runs `tile(token spans, outputs, T as a type)` over all tokens, kTileTokens at a time, for one span of columns.
 template <class F>
 inline void for_tokens(const Input& in, int64_t span, const int32_t* index, int64_t count, float* out, F&& tile) {
   const Span* base = in.spans + span * in.tokens;
-  for (int64_t i = 0; i < count; i += kTileTokens) {
-    const Span* a[kTileTokens];
-    float* y[kTileTokens];
-    const int n = static_cast<int>(std::min<int64_t>(kTileTokens, count - i));
+  const Span* a[kTileTokens];
+  float* y[kTileTokens];
+  const auto run = [&](int64_t i, auto n) {
     for (int t = 0; t < n; ++t) {
       a[t] = base + (index ? index[i + t] : i + t);
       y[t] = out + (i + t) * kChunk;
     }
-    if (n == 4) tile(a, y, std::integral_constant<int, 4>{});
-    else if (n == 3) tile(a, y, std::integral_constant<int, 3>{});
-    else if (n == 2) tile(a, y, std::integral_constant<int, 2>{});
-    else tile(a, y, std::integral_constant<int, 1>{});
-  }
+    tile(a, y, n);
+  };
+  int64_t i = 0;
+  for (; i + kTileTokens <= count; i += kTileTokens) run(i, std::integral_constant<int, kTileTokens>{});
+  for (; i + 2 <= count; i += 2) run(i, std::integral_constant<int, 2>{});
+  if (i < count) run(i, std::integral_constant<int, 1>{});
 }
 
 template <class K>
@@ -359,10 +359,3 @@ void dequantize(const Matrix& w, int64_t row, float* out) {
 }
 
 }  // namespace inhouse::INHOUSE_ISA
-
-namespace inhouse {
-const Kernels INHOUSE_ISA::kernels = {
-    INHOUSE_ISA_NAME,           INHOUSE_ISA::multiply,      INHOUSE_ISA::quantize,
-    INHOUSE_ISA::rms_norm,      INHOUSE_ISA::silu_multiply, INHOUSE_ISA::dequantize,
-};
-}

@@ -75,9 +75,12 @@ class Ops {
   // x += experts(norm(x))
   void moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& moe);
 
+  // Appends the tokens' keys and values behind cache.length (which the caller then moves on) and attends.
+  // Shapes as in the Python protocol: q (tokens, heads · dim), twice as wide if gated; k, v (tokens, kv_heads · dim).
   void attention(const Attention& op, const float* q, const float* k, const float* v, int64_t tokens, KvCache cache,
                  float* out);
 
+  // conv_state (kernel − 1, channels) and s (value_heads, key_dim, value_dim) move on by `tokens`.
   void gated_delta_net(const DeltaNet& op, const float* qkv, const float* z, const float* b, const float* a,
                        int64_t tokens, float* conv_state, float* s, float* out);
 
@@ -93,16 +96,25 @@ class Ops {
   void gate_up(const Input& input, const std::vector<Run>& runs, const int32_t* token_of, float* hidden,
                int64_t stride);
   void route(const float* scores, int64_t tokens, const Moe& moe, std::vector<Run>& runs);
+  void make_rotation(int rotary_dim, double theta, int64_t start, int64_t tokens);
+  void enter_cache(const Attention& op, const float* q, const float* k, const float* v, int64_t tokens,
+                   const KvCache& cache, float* queries);
   // The per-thread output tile of `tokens` tokens: two side by side.
   float* tile(int thread, int64_t tokens) { return tile_[static_cast<size_t>(thread)].get(2 * tokens * kChunk); }
 
   ThreadPool pool_;
   const Kernels& k_;
   std::vector<Scratch<float>> tile_;
-  Scratch<float> normed_, hidden_, scores_, heads_, conv_;
+  Scratch<float> normed_, hidden_, scores_, heads_, parts_, conv_;
   Scratch<Span> spans_, hidden_spans_;
   std::vector<int32_t> slot_token_, chosen_;
   std::vector<float> slot_weight_, chosen_weight_;
+  struct {
+    int dim = 0;
+    double theta = 0;
+    int64_t start = 0, tokens = 0;
+    std::vector<float> cosine, sine;  // (tokens, dim / 2)
+  } rotation_;
 };
 
 }  // namespace inhouse

@@ -7,6 +7,11 @@
 
 namespace inhouse {
 
+constexpr int kKeyBlock = 16;          // keys that lie side by side in the cache
+constexpr int kMaxAttentionRows = 48;  // queries that meet a stretch of keys together
+constexpr int kConvChannels = 256;     // channels of the convolution that one call takes
+constexpr int kMaxTaps = 8;
+
 struct Attention {
   int heads, kv_heads, head_dim, rotary_dim;
   double rope_theta;
@@ -15,10 +20,36 @@ struct Attention {
   bool gated;
 };
 
-// (kv_heads, capacity, head_dim) halves each; `length` tokens are filled.
+// Halves. keys (kv_heads, capacity / 16, head_dim, 16): sixteen neighbouring tokens side by side, so that lanes are
+// keys; values (kv_heads, capacity, head_dim). `length` tokens are filled.
 struct KvCache {
   uint16_t *keys, *values;
   int64_t capacity, length;
+};
+
+// One head of the cache.
+struct KvHead {
+  const uint16_t *keys, *values;
+};
+
+// Queries of one key/value head, normed, rotated and scaled: row r sees the keys below limit[r].
+struct AttentionTile {
+  const float* q;  // (rows, head_dim)
+  const int64_t* limit;
+  int rows, head_dim;
+};
+
+// Softmax attention over a part of the keys, not yet divided by `total`: parts can be merged.
+struct AttentionSums {
+  float* out;      // (rows, head_dim)
+  float* highest;  // (rows,) largest score
+  float* total;    // (rows,) Σ exp(score − highest)
+};
+
+struct HeadRotation {
+  const float* norm;  // (head_dim,) or null
+  float eps, scale;
+  int head_dim, rotary_dim;
 };
 
 struct DeltaNet {
@@ -29,6 +60,21 @@ struct DeltaNet {
 
   int channels() const { return 2 * key_heads * key_dim + value_heads * value_dim; }
   int key_head_of(int h) const { return tiled ? h % key_heads : h / (value_heads / key_heads); }
+};
+
+// One value head's tokens, `stride` floats apart: unit keys, unit and scaled queries, values, and per token the
+// decay exp(g), the step beta and k · q.
+struct DeltaTokens {
+  const float *q, *k, *v;
+  const float *decay, *beta, *kq;
+  int64_t stride, tokens;
+  int key_dim, value_dim;
+};
+
+struct Convolution {
+  const float* weight;  // (channels, kernel), newest tap last
+  int64_t channels;
+  int kernel;
 };
 
 }  // namespace inhouse

@@ -9,9 +9,14 @@
 namespace inhouse::avx2 {
 
 constexpr int kLanes = 8;
+constexpr int kTileTokens = 4;
+typedef float FL __attribute__((vector_size(4 * kLanes)));
 constexpr float kSignedBias = 0;
 using V = __m256i;
 
+inline FL load_half(const uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 inline V zero() { return _mm256_setzero_si256(); }
 inline V load(const void* p) { return _mm256_load_si256(static_cast<const V*>(p)); }
 inline V broadcast4(const int8_t* p) {
@@ -36,5 +41,5 @@ inline V dot_signed(V total, V values, V act) {
 
 }  // namespace inhouse::avx2
 
-#include "multiply.h"
+#include "table.h"
 #endif

@@ -8,9 +8,14 @@
 namespace inhouse::avx512 {
 
 constexpr int kLanes = 16;
+constexpr int kTileTokens = 8;
+typedef float FL __attribute__((vector_size(4 * kLanes)));
 constexpr float kSignedBias = -128;  // signed values are made unsigned by adding 128
 using V = __m512i;
 
+inline FL load_half(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
 inline V zero() { return _mm512_setzero_si512(); }
 inline V load(const void* p) { return _mm512_load_si512(p); }
 inline V broadcast4(const int8_t* p) {
@@ -30,5 +35,5 @@ inline V dot_signed(V total, V values, V act) {
 
 }  // namespace inhouse::avx512
 
-#include "multiply.h"
+#include "table.h"
 #endif

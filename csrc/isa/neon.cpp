@@ -11,9 +11,12 @@
 namespace inhouse::neon {
 
 constexpr int kLanes = 4;
+constexpr int kTileTokens = 4;
+typedef float FL __attribute__((vector_size(4 * kLanes)));
 constexpr float kSignedBias = 0;
 using V = int32x4_t;
 
+inline FL load_half(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 inline V zero() { return vdupq_n_s32(0); }
 inline V load(const void* p) { return vreinterpretq_s32_s8(vld1q_s8(static_cast<const int8_t*>(p))); }
 inline V broadcast4(const int8_t* p) {
@@ -68,5 +71,5 @@ inline I8 row_signed(const int8_t* value, const int8_t* q) {
 
 }  // namespace inhouse::neon
 
-#include "multiply.h"
+#include "table.h"
 #endif

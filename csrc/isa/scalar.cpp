@@ -8,9 +8,14 @@
 namespace inhouse::scalar {
 
 constexpr int kLanes = 4;
+constexpr int kTileTokens = 4;
+typedef float FL __attribute__((vector_size(4 * kLanes)));
 constexpr float kSignedBias = 0;
 typedef int32_t V __attribute__((vector_size(16)));
 
+inline FL load_half(const uint16_t* p) {
+  return FL{from_half(p[0]), from_half(p[1]), from_half(p[2]), from_half(p[3])};
+}
 inline V zero() { return V{}; }
 inline V load(const void* p) {
   V v;
@@ -65,4 +70,4 @@ inline I8 row_signed(const int8_t* value, const int8_t* q) {
 
 }  // namespace inhouse::scalar
 
-#include "multiply.h"
+#include "table.h"

@@ -8,7 +8,8 @@ from typing import Any
 
 @dataclass
 class KVCache:
-    """Keys (rotated) and values of the first `length` tokens. Buffers: (kv_heads, capacity, head_dim)."""
+    """Keys (rotated) and values of the first `length` tokens: values (kv_heads, capacity, head_dim), keys as the
+    backend likes them."""
 
     keys: Any
     values: Any
@@ -16,7 +17,7 @@ class KVCache:
 
     @property
     def capacity(self) -> int:
-        return int(self.keys.shape[1])
+        return int(self.values.shape[1])
 
     def truncate(self, length: int) -> None:
         """Forgets all but the first `length` tokens."""
@@ -28,8 +29,8 @@ class KVCache:
 class DeltaState:
     """A Gated DeltaNet layer's memory; it cannot be trimmed, only copied and restored.
 
-    conv: (kernel − 1, channels) raw inputs of the newest tokens, oldest first; s: (HV, DV, DK) float32, row v of a
-    head holding the memory's v-th value component over key dimensions (the transpose of the paper's S).
+    conv: (kernel − 1, channels) raw inputs of the newest tokens, oldest first; s: the memory of each value head,
+    float32, key and value dimensions in the backend's order.
     """
 
     conv: Any

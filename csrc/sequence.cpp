@@ -1,0 +1,174 @@
+// Ops that mix the tokens of one sequence: softmax attention and Gated DeltaNet.
+#include <algorithm>
+#include <cmath>
+
+#include "ops.h"
+
+namespace inhouse {
+
+// Angles are the same for every layer of a forward pass: made once, kept until the positions change.
+void Ops::make_rotation(int rotary_dim, double theta, int64_t start, int64_t tokens) {
+  if (rotation_.dim == rotary_dim && rotation_.theta == theta && rotation_.start == start &&
+      rotation_.tokens >= tokens)
+    return;
+  const int64_t half = rotary_dim / 2;
+  rotation_.dim = rotary_dim;
+  rotation_.theta = theta;
+  rotation_.start = start;
+  rotation_.tokens = tokens;
+  rotation_.cosine.resize(static_cast<size_t>(tokens * half));
+  rotation_.sine.resize(static_cast<size_t>(tokens * half));
+  std::vector<float> frequency(static_cast<size_t>(half));
+  for (int64_t i = 0; i < half; ++i)
+    frequency[static_cast<size_t>(i)] =
+        static_cast<float>(std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim)));
+  pool_.for_range(tokens, 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t)
+      for (int64_t i = 0; i < half; ++i) {
+        const float angle = static_cast<float>(start + t) * frequency[static_cast<size_t>(i)];
+        rotation_.cosine[static_cast<size_t>(t * half + i)] = std::cos(angle);
+        rotation_.sine[static_cast<size_t>(t * half + i)] = std::sin(angle);
+      }
+  });
+}
+
+// Normed, rotated queries to `queries` as (kv head, token, head of the group, dim), so that the queries which share
+// keys are neighbours; keys and values to the cache.
+void Ops::enter_cache(const Attention& op, const float* q, const float* k, const float* v, int64_t tokens,
+                      const KvCache& cache, float* queries) {
+  const int64_t dim = op.head_dim, half = op.rotary_dim / 2, group = op.heads / op.kv_heads;
+  const int64_t q_width = op.gated ? 2 * dim : dim;
+  const HeadRotation of_q{op.q_norm, op.q_eps, 1.0f / std::sqrt(static_cast<float>(dim)), op.head_dim, op.rotary_dim};
+  const HeadRotation of_k{op.k_norm, op.k_eps, 1.0f, op.head_dim, op.rotary_dim};
+  pool_.for_range(tokens * op.kv_heads, 4, [&](int64_t begin, int64_t end, int thread) {
+    float* const key = tile_[static_cast<size_t>(thread)].get(dim);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t t = i / op.kv_heads, h = i % op.kv_heads;
+      const float* const cosine = rotation_.cosine.data() + t * half;
+      const float* const sine = rotation_.sine.data() + t * half;
+      for (int64_t g = 0; g < group; ++g)
+        k_.rotate(q + (t * op.heads + h * group + g) * q_width, of_q, cosine, sine,
+                  queries + ((h * tokens + t) * group + g) * dim);
+      k_.rotate(k + i * dim, of_k, cosine, sine, key);
+      k_.store_key(key, op.head_dim, cache.length + t, cache.keys + h * cache.capacity * dim);
+      k_.store_value(v + i * dim, op.head_dim, cache.length + t, cache.values + h * cache.capacity * dim);
+    }
+  });
+}
+
+// Tasks are (key/value head, block of tokens, part of the keys). Long contexts with few queries are split along the
+// keys, so that every thread has work; the parts are merged at the end.
+void Ops::attention(const Attention& op, const float* q, const float* k, const float* v, int64_t tokens,
+                    KvCache cache, float* out) {
+  const int64_t dim = op.head_dim, group = op.heads / op.kv_heads;
+  make_rotation(op.rotary_dim, op.rope_theta, cache.length, tokens);
+  float* const queries = heads_.get(tokens * op.heads * dim);
+  enter_cache(op, q, k, v, tokens, cache, queries);
+
+  const int64_t per_block = std::max<int64_t>(1, kMaxAttentionRows / group);
+  const int64_t blocks = (tokens + per_block - 1) / per_block;
+  const int64_t keys = cache.length + tokens;
+  const int64_t wanted = (2 * threads() + op.kv_heads * blocks - 1) / (op.kv_heads * blocks);
+  const int64_t parts = op.kv_heads * blocks >= threads() ? 1 : std::clamp<int64_t>(keys / 256, 1, wanted);
+  const int64_t stretch = ((keys + parts - 1) / parts + kKeyBlock - 1) / kKeyBlock * kKeyBlock;
+  const int64_t rows = tokens * group;  // of one key/value head
+  float* const sums = parts_.get(parts * op.kv_heads * rows * (dim + 2));
+  const auto sums_at = [&](int64_t part, int64_t h, int64_t row) {
+    float* const base = sums + (part * op.kv_heads + h) * rows * (dim + 2);
+    return AttentionSums{base + row * dim, base + rows * dim + row, base + rows * (dim + 1) + row};
+  };
+  pool_.for_range(op.kv_heads * blocks * parts, 1, [&](int64_t task, int64_t end, int) {
+    for (; task < end; ++task) {
+      // Later blocks see more keys: they go first, so that no thread is left with the longest one.
+      const int64_t part = task % parts, h = task / parts % op.kv_heads;
+      const int64_t block = blocks - 1 - task / parts / op.kv_heads;
+      const int64_t first = block * per_block, count = std::min(per_block, tokens - first);
+      int64_t limit[kMaxAttentionRows];
+      float* query = queries + (h * tokens + first) * group * dim;
+      int64_t done = 0;
+      while (done < count * group) {  // a group may hold more heads than a tile takes
+        const int n = static_cast<int>(std::min<int64_t>(kMaxAttentionRows, count * group - done));
+        for (int r = 0; r < n; ++r) limit[r] = cache.length + first + (done + r) / group + 1;
+        const AttentionTile tile{query + done * dim, limit, n, op.head_dim};
+        const KvHead head{cache.keys + h * cache.capacity * dim, cache.values + h * cache.capacity * dim};
+        AttentionSums s = sums_at(part, h, first * group + done);
+        k_.attend(tile, head, part * stretch, std::min((part + 1) * stretch, limit[n - 1]), s);
+        done += n;
+      }
+    }
+  });
+
+  pool_.for_range(tokens * op.heads, 16, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t t = i / op.heads, head = i % op.heads, h = head / group;
+      const int64_t row = t * group + head % group;
+      float highest = *sums_at(0, h, row).highest, total = 0;
+      for (int64_t p = 1; p < parts; ++p) highest = std::max(highest, *sums_at(p, h, row).highest);
+      float* const y = out + i * dim;
+      std::fill_n(y, dim, 0.0f);
+      for (int64_t p = 0; p < parts; ++p) {
+        const AttentionSums s = sums_at(p, h, row);
+        const float weight = std::exp(*s.highest - highest);
+        total += weight * *s.total;
+        for (int64_t d = 0; d < dim; ++d) y[d] += weight * s.out[d];
+      }
+      for (int64_t d = 0; d < dim; ++d) y[d] /= total;
+      if (op.gated) k_.sigmoid_gate(y, q + i * 2 * dim + dim, dim);
+    }
+  });
+}
+
+void Ops::gated_delta_net(const DeltaNet& op, const float* qkv, const float* z, const float* b, const float* a,
+                          int64_t tokens, float* conv_state, float* s, float* out) {
+  constexpr float kUnitEps = 1e-6f;
+  const int64_t channels = op.channels(), dk = op.key_dim, dv = op.value_dim;
+  float* const mixed = conv_.get(tokens * channels);
+  const Convolution conv{op.conv, channels, op.kernel};
+  const float query_scale = 1.0f / std::sqrt(static_cast<float>(dk));
+
+  // Heads of q, of k, then of v: convolved, and q and k made unit vectors.
+  pool_.for_range(2 * op.key_heads + op.value_heads, 1, [&](int64_t head, int64_t end, int) {
+    for (; head < end; ++head) {
+      const bool is_value = head >= 2 * op.key_heads;
+      const int64_t width = is_value ? dv : dk;
+      const int64_t first = is_value ? 2 * op.key_heads * dk + (head - 2 * op.key_heads) * dv : head * dk;
+      for (int64_t c = 0; c < width; c += kConvChannels)
+        k_.convolve(conv, qkv, tokens, first + c, static_cast<int>(std::min<int64_t>(kConvChannels, width - c)),
+                    conv_state, mixed);
+      if (is_value) continue;
+      const float scale = head < op.key_heads ? query_scale : 1.0f;
+      for (int64_t t = 0; t < tokens; ++t)
+        k_.unit(mixed + t * channels + first, op.key_dim, kUnitEps, scale);
+    }
+  });
+
+  pool_.for_range(op.value_heads, 1, [&](int64_t head, int64_t end, int thread) {
+    float* const scratch = tile_[static_cast<size_t>(thread)].get(tokens * (3 + dv) + dv);
+    float *const decay = scratch, *const beta = decay + tokens, *const kq = beta + tokens;
+    float *const read = kq + tokens, *const gate = read + tokens * dv;
+    for (; head < end; ++head) {
+      const float* const query = mixed + op.key_head_of(static_cast<int>(head)) * dk;
+      const float* const key = query + op.key_heads * dk;
+      const float* const value = mixed + 2 * op.key_heads * dk + head * dv;
+      for (int64_t t = 0; t < tokens; ++t) {
+        const float step = a[t * op.value_heads + head] + op.dt_bias[head];
+        const float softplus = step > 20.0f ? step : std::log1p(std::exp(step));
+        decay[t] = std::exp(op.a[head] * softplus);
+        beta[t] = 1.0f / (1.0f + std::exp(-b[t * op.value_heads + head]));
+        kq[t] = 0;
+        for (int64_t d = 0; d < dk; ++d) kq[t] += key[t * channels + d] * query[t * channels + d];
+      }
+      const DeltaTokens x{query, key, value, decay, beta, kq, channels, tokens, op.key_dim, op.value_dim};
+      k_.delta_rule(s + head * dk * dv, x, read);
+      for (int64_t t = 0; t < tokens; ++t) {
+        float* const y = out + (t * op.value_heads + head) * dv;
+        std::copy_n(z + (t * op.value_heads + head) * dv, dv, gate);
+        k_.rms_norm(read + t * dv, op.norm, dv, op.eps, y);
+        k_.silu_multiply(gate, y, dv);
+        std::copy_n(gate, dv, y);
+      }
+    }
+  });
+}
+
+}  // namespace inhouse

@@ -1,0 +1,237 @@
+// The float kernels that mix tokens: softmax attention over a half-precision cache, the delta rule, the short causal
+// convolution. Lanes are keys, or components of a value; included once per instruction set, which supplies
+// load_half (kLanes halves as floats).
+#pragma once
+
+#include <limits>
+
+#include "multiply.h"
+#include "sequence.h"
+
+namespace inhouse::INHOUSE_ISA {
+
+constexpr int kPerKeyBlock = kKeyBlock / kLanes;  // vectors that one block of keys, or 16 value components, takes
+constexpr int kRowTile = kLanes == 16 ? 12 : 4;   // rows of accumulators that fit the registers
+constexpr int64_t kKeyStretch = 64;               // keys between two looks at the running maximum
+
+inline void store_lanes(float* p, FL v) { std::memcpy(p, &v, sizeof v); }
+
+inline uint16_t to_half(float x) {
+  const half h = static_cast<half>(x);
+  uint16_t bits;
+  std::memcpy(&bits, &h, 2);
+  return bits;
+}
+
+// c[r][0..16) += Σᵢ a[r][i] · b[i][0..16) for R rows, b in half precision.
+template <int R>
+inline void multiply_half_rows(const float* a, int64_t a_stride, const uint16_t* b, int64_t b_stride, int64_t n,
+                               float* c, int64_t c_stride) {
+  FL sum[R][kPerKeyBlock];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < kPerKeyBlock; ++v) sum[r][v] = load_lanes(c + r * c_stride + v * kLanes);
+  for (int64_t i = 0; i < n; ++i) {
+    FL y[kPerKeyBlock];
+#pragma GCC unroll 4
+    for (int v = 0; v < kPerKeyBlock; ++v) y[v] = load_half(b + i * b_stride + v * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < kPerKeyBlock; ++v) sum[r][v] += a[r * a_stride + i] * y[v];
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < kPerKeyBlock; ++v) store_lanes(c + r * c_stride + v * kLanes, sum[r][v]);
+}
+
+inline void multiply_half(const float* a, int64_t a_stride, int rows, const uint16_t* b, int64_t b_stride, int64_t n,
+                          float* c, int64_t c_stride) {
+  int r = 0;
+  for (; r + kRowTile <= rows; r += kRowTile)
+    multiply_half_rows<kRowTile>(a + r * a_stride, a_stride, b, b_stride, n, c + r * c_stride, c_stride);
+  for (; r + 2 <= rows; r += 2)
+    multiply_half_rows<2>(a + r * a_stride, a_stride, b, b_stride, n, c + r * c_stride, c_stride);
+  if (r < rows) multiply_half_rows<1>(a + r * a_stride, a_stride, b, b_stride, n, c + r * c_stride, c_stride);
+}
+
+// Turns the scores of one row over `n` keys, of which the first `seen` are visible, into weights relative to the new
+// running maximum. Returns the factor by which everything accumulated so far shrinks.
+inline float soften(float* s, int64_t n, int64_t seen, float& highest, float& total) {
+  float top = highest;
+  for (int64_t j = 0; j < seen; ++j) top = std::max(top, s[j]);
+  for (int64_t j = seen; j < n; ++j) s[j] = -std::numeric_limits<float>::infinity();
+  F8 sum = splat8(0);
+  for (int64_t j = 0; j < n; j += 8) {
+    const F8 x = load8(s + j);
+    const F8 e = x > -1e30f ? exp8(x - top) : splat8(0);
+    store8(s + j, e);
+    sum += e;
+  }
+  const float shrink = highest > -1e30f ? std::exp(highest - top) : 0.0f;
+  highest = top;
+  total = total * shrink + sum8(sum);
+  return shrink;
+}
+
+void attend(const AttentionTile& tile, const KvHead& cache, int64_t begin, int64_t end, AttentionSums& sums) {
+  const int dim = tile.head_dim, rows = tile.rows;
+  alignas(64) float score[kMaxAttentionRows * kKeyStretch];
+  std::fill_n(sums.out, rows * dim, 0.0f);
+  std::fill_n(sums.highest, rows, -std::numeric_limits<float>::infinity());
+  std::fill_n(sums.total, rows, 0.0f);
+  for (int64_t key = begin; key < end; key += kKeyStretch) {
+    const int64_t keys = std::min(kKeyStretch, end - key);
+    const int64_t padded = (keys + kKeyBlock - 1) / kKeyBlock * kKeyBlock;
+    std::fill_n(score, rows * kKeyStretch, 0.0f);
+    for (int64_t j = 0; j < padded; j += kKeyBlock)
+      multiply_half(tile.q, dim, rows, cache.keys + (key + j) * dim, kKeyBlock, dim, score + j, kKeyStretch);
+    for (int r = 0; r < rows; ++r) {
+      const int64_t visible = std::clamp<int64_t>(tile.limit[r] - key, 0, keys);
+      float* const s = score + r * kKeyStretch;
+      if (visible == 0) {
+        std::fill_n(s, padded, 0.0f);
+        continue;
+      }
+      const float shrink = soften(s, padded, visible, sums.highest[r], sums.total[r]);
+      float* const out = sums.out + r * dim;
+      if (shrink != 1.0f)
+        for (int d = 0; d < dim; ++d) out[d] *= shrink;
+    }
+    for (int d = 0; d < dim; d += kKeyBlock)
+      multiply_half(score, kKeyStretch, rows, cache.values + key * dim + d, dim, keys, sums.out + d, dim);
+  }
+}
+
+// Normalises a head (if there is a weight), rotates its first dimensions, scales it.
+void rotate(const float* x, const HeadRotation& r, const float* cosine, const float* sine, float* out) {
+  if (r.norm)
+    rms_norm(x, r.norm, r.head_dim, r.eps, out);
+  else
+    std::copy_n(x, r.head_dim, out);
+  const int half_dim = r.rotary_dim / 2;
+  for (int i = 0; i < half_dim; ++i) {
+    const float a = out[i], b = out[i + half_dim];
+    out[i] = a * cosine[i] - b * sine[i];
+    out[i + half_dim] = b * cosine[i] + a * sine[i];
+  }
+  if (r.scale != 1.0f)
+    for (int i = 0; i < r.head_dim; ++i) out[i] *= r.scale;
+}
+
+// A token's rotated keys or values of one head into the cache.
+void store_key(const float* k, int dim, int64_t position, uint16_t* keys) {
+  uint16_t* const block = keys + position / kKeyBlock * kKeyBlock * dim + position % kKeyBlock;
+  for (int d = 0; d < dim; ++d) block[d * kKeyBlock] = to_half(k[d]);
+}
+
+void store_value(const float* v, int dim, int64_t position, uint16_t* values) {
+  uint16_t* const row = values + position * dim;
+  for (int d = 0; d < dim; ++d) row[d] = to_half(v[d]);
+}
+
+void sigmoid_gate(float* x, const float* gate, int64_t n) {
+  map8(x, gate, n, [](F8 a, F8 g) { return a / (1.0f + exp8(-g)); });
+}
+
+// ---- Gated DeltaNet ----
+
+// A stretch of N vectors of value components, over all tokens: the memory's columns stay in L1. One pass over them a
+// token: it decays and corrects the memory, and already reads it for the next token.
+template <int N>
+inline void delta_columns(float* s, const DeltaTokens& x, int column, float* out) {
+  FL seen[2][N], read[2][N];  // Sᵀk and Sᵀq, even and odd key dimensions apart for the sake of latency
+  const auto clear = [&] {
+    for (int p = 0; p < 2; ++p)
+      for (int v = 0; v < N; ++v) seen[p][v] = read[p][v] = FL{};
+  };
+  clear();
+  const int dk = x.key_dim, dv = x.value_dim;
+  s += column;
+  for (int d = 0; d < dk; ++d)
+    for (int v = 0; v < N; ++v) {
+      const FL row = load_lanes(s + d * dv + v * kLanes);
+      seen[0][v] += x.k[d] * row;
+      read[0][v] += x.q[d] * row;
+    }
+  for (int64_t t = 0; t < x.tokens; ++t) {
+    const float* const k = x.k + t * x.stride;
+    const bool last = t + 1 == x.tokens;
+    const float* const next_k = last ? k : k + x.stride;
+    const float* const next_q = x.q + (last ? t : t + 1) * x.stride;
+    const float decay = x.decay[t], beta = x.beta[t], kq = x.kq[t];
+    FL u[N];
+    for (int v = 0; v < N; ++v) {
+      u[v] = beta * (load_lanes(x.v + t * x.stride + column + v * kLanes) - decay * (seen[0][v] + seen[1][v]));
+      store_lanes(out + t * dv + column + v * kLanes, decay * (read[0][v] + read[1][v]) + kq * u[v]);
+    }
+    clear();
+    for (int d = 0; d < dk; d += 2)
+#pragma GCC unroll 2
+      for (int p = 0; p < 2; ++p)
+#pragma GCC unroll 4
+        for (int v = 0; v < N; ++v) {
+          float* const cell = s + (d + p) * dv + v * kLanes;
+          const FL row = decay * load_lanes(cell) + k[d + p] * u[v];
+          store_lanes(cell, row);
+          seen[p][v] += next_k[d + p] * row;
+          read[p][v] += next_q[d + p] * row;
+        }
+  }
+}
+
+void delta_rule(float* s, const DeltaTokens& x, float* out) {
+  int column = 0;
+  for (; column + 2 * kLanes <= x.value_dim; column += 2 * kLanes) delta_columns<2>(s, x, column, out);
+  for (; column + kLanes <= x.value_dim; column += kLanes) delta_columns<1>(s, x, column, out);
+  for (; column < x.value_dim; ++column)  // narrower than a vector
+    for (int64_t t = 0; t < x.tokens; ++t) {
+      const float *k = x.k + t * x.stride, *q = x.q + t * x.stride;
+      float seen = 0, read = 0;
+      for (int d = 0; d < x.key_dim; ++d) seen += k[d] * s[d * x.value_dim + column];
+      const float u = x.beta[t] * (x.v[t * x.stride + column] - x.decay[t] * seen);
+      for (int d = 0; d < x.key_dim; ++d) {
+        float& cell = s[d * x.value_dim + column];
+        cell = x.decay[t] * cell + k[d] * u;
+        read += q[d] * cell;
+      }
+      out[t * x.value_dim + column] = read;
+    }
+}
+
+// Channels [first, first + count ≤ kConvChannels) of the causal convolution + SiLU over all tokens; x and out have
+// `channels` columns. Then the newest inputs become the state.
+void convolve(const Convolution& conv, const float* x, int64_t tokens, int64_t first, int count, float* state,
+              float* out) {
+  const int taps = conv.kernel, before = taps - 1;
+  const int64_t channels = conv.channels;
+  float weight[kMaxTaps][kConvChannels];
+  for (int c = 0; c < count; ++c)
+    for (int j = 0; j < taps; ++j) weight[j][c] = conv.weight[(first + c) * taps + j];
+  const auto input = [&](int64_t t) { return (t < 0 ? state + (before + t) * channels : x + t * channels) + first; };
+  for (int64_t t = 0; t < tokens; ++t) {
+    float* const y = out + t * channels + first;
+    float sum[kConvChannels] = {};
+    for (int j = 0; j < taps; ++j) {
+      const float* const in = input(t - before + j);
+      for (int c = 0; c < count; ++c) sum[c] += weight[j][c] * in[c];
+    }
+    int c = 0;
+    for (; c + 8 <= count; c += 8) store8(y + c, silu8(load8(sum + c)));
+    for (; c < count; ++c) y[c] = sum[c] / (1.0f + std::exp(-sum[c]));
+  }
+  for (int j = 0; j < before; ++j) {  // oldest first: a source never lies behind its target
+    const float* const newest = input(tokens - before + j);
+    std::memmove(state + j * channels + first, newest, static_cast<size_t>(count) * 4);
+  }
+}
+
+// x / √(Σx² + eps) · scale
+void unit(float* x, int n, float eps, float scale) {
+  const float factor = scale / std::sqrt(dot(x, x, n) + eps);
+  for (int i = 0; i < n; ++i) x[i] *= factor;
+}
+
+}  // namespace inhouse::INHOUSE_ISA
