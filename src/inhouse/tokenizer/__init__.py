@@ -1,0 +1,6 @@
+"""Text to tokens and back, the conversation's template, and the parser of what the model answers."""
+
+from inhouse.tokenizer.detokenizer import Detokenizer
+from inhouse.tokenizer.tokenizer import Tokenizer
+
+__all__ = ["Detokenizer", "Tokenizer"]
