@@ -83,9 +83,7 @@ def randomise(model: torch.nn.Module, generator: torch.Generator) -> None:
             value = torch.log(0.01 + 0.5 * torch.rand(parameter.shape, generator=generator))
         elif name.endswith("dt_bias"):
             value = normal(parameter, 0, 1)
-        elif name.endswith("bias"):
-            value = normal(parameter, 0, 0.5)
-        elif name.endswith("conv1d.weight"):
+        elif name.endswith(("bias", "conv1d.weight")):
             value = normal(parameter, 0, 0.5)
         elif name.endswith("norm.weight"):  # some are stored as w, some as w - 1: `parameter` says which
             value = normal(parameter, float(parameter.detach().mean()), 0.3)
