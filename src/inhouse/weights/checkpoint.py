@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from inhouse.errors import ModelNotFoundError
 from inhouse.weights.config import ModelConfig
+from inhouse.weights.formats import Format
 from inhouse.weights.gguf import read_gguf
 from inhouse.weights.gguf_model import load_gguf
+from inhouse.weights.huggingface import load_huggingface
 from inhouse.weights.tensor import Tensor
 
 
@@ -21,7 +23,8 @@ class Checkpoint:
 
     Tensors are views on the mapped file under canonical names (see `expected`); norm weights are effective, that is
     the (1 + w) of architectures that apply it. Tensors keep the mapping alive: `close` drops those held here, and the
-    file is unmapped when the last one elsewhere is gone too.
+    file is unmapped when the last one elsewhere is gone too. Where a safetensors file keeps one matrix per expert,
+    their stack is a new copy each time it is taken from `tensors`.
     """
 
     path: Path
@@ -30,6 +33,7 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, Any]  # GGUF's keys and values; empty for safetensors
     skipped: tuple[str, ...]  # tensors of parts that text generation does not use
+    formats: Mapping[str, Format]  # of each canonical tensor, known without touching its data
 
     def close(self) -> None:
         """Lets go of the tensors. May be called twice."""
@@ -50,6 +54,10 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.exists():
         raise ModelNotFoundError(f"{path}: no such file; check the path or run `inhouse list`")
+    if path.is_dir() or path.suffix == ".safetensors":
+        config, stacked, skipped = load_huggingface(path)
+        return Checkpoint(path, "safetensors", config, stacked, {}, skipped, stacked.formats())
     file = read_gguf(path)
     config, tensors, skipped = load_gguf(file)
-    return Checkpoint(path, "gguf", config, tensors, file.metadata, skipped)
+    formats = {name: tensor.format for name, tensor in tensors.items()}
+    return Checkpoint(path, "gguf", config, tensors, file.metadata, skipped, formats)

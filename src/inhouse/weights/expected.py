@@ -11,7 +11,6 @@ from os import PathLike
 
 from inhouse.errors import ModelFileError, TensorError
 from inhouse.weights.config import DeltaNetConfig, ModelConfig, MoEConfig
-from inhouse.weights.tensor import Tensor
 
 Shape = tuple[int, ...]
 
@@ -89,21 +88,20 @@ def _moe(moe: MoEConfig, hidden: int) -> Iterator[tuple[str, Shape]]:
         yield "mlp.shared_expert_gate.weight", (1, hidden)
 
 
-def check_tensors(path: str | PathLike[str], config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Raises TensorError for the first tensor that is missing, misshapen or without a place in the model.
+def check_shapes(path: str | PathLike[str], config: ModelConfig, found: Mapping[str, Shape]) -> None:
+    """Raises TensorError for the first canonical tensor that is missing, misshapen or without a place in the model.
 
     A tensor without a place is refused because ignoring it could give wrong text without a sign.
     """
     expected = expected_tensors(config)
-    for name in tensors:
+    for name in found:
         if name not in expected:
             raise TensorError(path, name, "has no place in this model", "use an unmodified copy of the model")
     for name, shape in expected.items():
-        tensor = tensors.get(name)
-        if tensor is None:
+        if name not in found:
             raise TensorError(path, name, "missing", _DAMAGED)
-        if tensor.shape != shape:
-            raise TensorError(path, name, f"shape {tensor.shape}, but its configuration asks for {shape}", _DAMAGED)
+        if found[name] != shape:
+            raise TensorError(path, name, f"shape {found[name]}, but its configuration asks for {shape}", _DAMAGED)
 
 
 def check_config(path: str | PathLike[str], config: ModelConfig) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from inhouse.errors import ModelFileError, TensorError, UnsupportedModelError
 from inhouse.weights.config import Architecture, DeltaNetConfig, LayerType, ModelConfig, MoEConfig
-from inhouse.weights.expected import check_config, check_tensors
+from inhouse.weights.expected import check_config, check_shapes
 from inhouse.weights.gguf import GGUFFile
 from inhouse.weights.tensor import Tensor
 
@@ -138,7 +138,7 @@ def load_gguf(file: GGUFFile) -> tuple[ModelConfig, dict[str, Tensor], tuple[str
             if tensor.name in tensors:
                 raise TensorError(file.path, name, f"is a second {tensor.name!r}", _REFETCH)
             tensors[tensor.name] = tensor
-    check_tensors(file.path, config, tensors)
+    check_shapes(file.path, config, {name: tensor.shape for name, tensor in tensors.items()})
     if skipped:
         log.info(
             "%s: %d tensors of parts that are not used were skipped (%s, ...)", file.path, len(skipped), skipped[0]
@@ -177,7 +177,7 @@ def read_config(file: GGUFFile) -> ModelConfig:
         rotary_dim=keys.integer("rope.dimension_count", head_dim),
         max_position_embeddings=keys.integer("context_length"),
         tie_word_embeddings="output.weight" not in file.infos,
-        layer_types=_layer_types(keys, layers) if hybrid else ("full_attention",) * layers,
+        layer_types=_layer_types(keys, layers),
         attention_bias="blk.0.attn_q.bias" in file.infos or "blk.0.attn_qkv.bias" in file.infos,
         qk_norm=gguf_name != "qwen2",
         attn_output_gate=hybrid,
@@ -209,6 +209,8 @@ def _layer_count(keys: _Keys) -> int:
 
 
 def _layer_types(keys: _Keys, layers: int) -> tuple[LayerType, ...]:
+    if not keys.prefix.startswith("qwen35"):
+        return tuple("full_attention" for _ in range(layers))
     recurrent = keys.flags("attention.recurrent_layers")
     if recurrent is None:
         interval = max(1, keys.integer("full_attention_interval", 4))
