@@ -48,7 +48,7 @@ void Ops::project(const float* x, int64_t tokens, int64_t columns, Norm norm, co
   std::vector<int64_t> first(static_cast<size_t>(count) + 1, 0);
   for (int i = 0; i < count; ++i)
     first[static_cast<size_t>(i) + 1] = first[static_cast<size_t>(i)] + chunks(linears[i].w.rows);
-  pool_.for_range(first.back(), 1, [&](int64_t task, int64_t, int thread) {
+  pool_.for_each(first.back(), [&](int64_t task, int thread) {
     const auto which = std::upper_bound(first.begin(), first.end(), task) - first.begin() - 1;
     const Linear& l = linears[which];
     const int64_t chunk = task - first[static_cast<size_t>(which)], row = chunk * kChunk;
@@ -67,7 +67,7 @@ void Ops::gate_up(const Input& input, const std::vector<Run>& runs, const int32_
                   int64_t stride) {
   std::vector<int64_t> first(runs.size() + 1, 0);
   for (size_t i = 0; i < runs.size(); ++i) first[i + 1] = first[i] + chunks(runs[i].gate.rows);
-  pool_.for_range(first.back(), 1, [&](int64_t task, int64_t, int thread) {
+  pool_.for_each(first.back(), [&](int64_t task, int thread) {
     const auto which = static_cast<size_t>(std::upper_bound(first.begin(), first.end(), task) - first.begin() - 1);
     const Run& run = runs[which];
     const int64_t chunk = task - first[which], row = chunk * kChunk;
@@ -136,7 +136,7 @@ void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& m
   const Input input = prepare(x, tokens, columns, norm, true, normed_, spans_);
   const int64_t experts = moe.router.rows, routed = tokens * moe.top_k;
   float* const scores = scores_.get(tokens * experts);
-  pool_.for_range(chunks(experts), 1, [&](int64_t chunk, int64_t, int thread) {
+  pool_.for_each(chunks(experts), [&](int64_t chunk, int thread) {
     const int rows = rows_of_chunk(experts, chunk);
     float* const part = tile(thread, tokens);
     k_.multiply(moe.router, chunk * kChunk, rows, input, nullptr, tokens, part);
@@ -176,7 +176,7 @@ void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& m
     });
   const Input inner_input{hidden, spans, slots, inner};
   // A task owns 64 columns of the result and adds all experts to it in order: deterministic without a reduction.
-  pool_.for_range(chunks(columns), 1, [&](int64_t chunk, int64_t, int thread) {
+  pool_.for_each(chunks(columns), [&](int64_t chunk, int thread) {
     const int rows = rows_of_chunk(columns, chunk);
     for (const Run& run : runs) {
       Input in = inner_input;

@@ -18,16 +18,15 @@ void Ops::make_rotation(int rotary_dim, double theta, int64_t start, int64_t tok
   rotation_.tokens = tokens;
   rotation_.cosine.resize(static_cast<size_t>(tokens * half));
   rotation_.sine.resize(static_cast<size_t>(tokens * half));
-  std::vector<float> frequency(static_cast<size_t>(half));
+  std::vector<double> frequency(static_cast<size_t>(half));
   for (int64_t i = 0; i < half; ++i)
-    frequency[static_cast<size_t>(i)] =
-        static_cast<float>(std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim)));
+    frequency[static_cast<size_t>(i)] = std::pow(theta, -static_cast<double>(i) / static_cast<double>(half));
   pool_.for_range(tokens, 8, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t)
       for (int64_t i = 0; i < half; ++i) {
-        const float angle = static_cast<float>(start + t) * frequency[static_cast<size_t>(i)];
-        rotation_.cosine[static_cast<size_t>(t * half + i)] = std::cos(angle);
-        rotation_.sine[static_cast<size_t>(t * half + i)] = std::sin(angle);
+        const double angle = static_cast<double>(start + t) * frequency[static_cast<size_t>(i)];
+        rotation_.cosine[static_cast<size_t>(t * half + i)] = static_cast<float>(std::cos(angle));
+        rotation_.sine[static_cast<size_t>(t * half + i)] = static_cast<float>(std::sin(angle));
       }
   });
 }
@@ -77,24 +76,20 @@ void Ops::attention(const Attention& op, const float* q, const float* k, const f
     float* const base = sums + (part * op.kv_heads + h) * rows * (dim + 2);
     return AttentionSums{base + row * dim, base + rows * dim + row, base + rows * (dim + 1) + row};
   };
-  pool_.for_range(op.kv_heads * blocks * parts, 1, [&](int64_t task, int64_t end, int) {
-    for (; task < end; ++task) {
-      // Later blocks see more keys: they go first, so that no thread is left with the longest one.
-      const int64_t part = task % parts, h = task / parts % op.kv_heads;
-      const int64_t block = blocks - 1 - task / parts / op.kv_heads;
-      const int64_t first = block * per_block, count = std::min(per_block, tokens - first);
-      int64_t limit[kMaxAttentionRows];
-      float* query = queries + (h * tokens + first) * group * dim;
-      int64_t done = 0;
-      while (done < count * group) {  // a group may hold more heads than a tile takes
-        const int n = static_cast<int>(std::min<int64_t>(kMaxAttentionRows, count * group - done));
-        for (int r = 0; r < n; ++r) limit[r] = cache.length + first + (done + r) / group + 1;
-        const AttentionTile tile{query + done * dim, limit, n, op.head_dim};
-        const KvHead head{cache.keys + h * cache.capacity * dim, cache.values + h * cache.capacity * dim};
-        AttentionSums s = sums_at(part, h, first * group + done);
-        k_.attend(tile, head, part * stretch, std::min((part + 1) * stretch, limit[n - 1]), s);
-        done += n;
-      }
+  pool_.for_each(op.kv_heads * blocks * parts, [&](int64_t task, int) {
+    // Later blocks see more keys: they go first, so that no thread is left with the longest one.
+    const int64_t part = task % parts, h = task / parts % op.kv_heads;
+    const int64_t block = blocks - 1 - task / parts / op.kv_heads;
+    const int64_t first = block * per_block, count = std::min(per_block, tokens - first) * group;
+    const float* const query = queries + (h * tokens + first) * group * dim;
+    const KvHead head{cache.keys + h * cache.capacity * dim, cache.values + h * cache.capacity * dim};
+    int64_t limit[kMaxAttentionRows];
+    for (int64_t done = 0, n; done < count; done += n) {  // a group may hold more heads than a tile takes
+      n = std::min<int64_t>(kMaxAttentionRows, count - done);
+      for (int64_t r = 0; r < n; ++r) limit[r] = cache.length + first + (done + r) / group + 1;
+      const AttentionTile tile{query + done * dim, limit, static_cast<int>(n), op.head_dim};
+      AttentionSums s = sums_at(part, h, first * group + done);
+      k_.attend(tile, head, part * stretch, std::min((part + 1) * stretch, limit[n - 1]), s);
     }
   });
 
@@ -127,46 +122,41 @@ void Ops::gated_delta_net(const DeltaNet& op, const float* qkv, const float* z, 
   const float query_scale = 1.0f / std::sqrt(static_cast<float>(dk));
 
   // Heads of q, of k, then of v: convolved, and q and k made unit vectors.
-  pool_.for_range(2 * op.key_heads + op.value_heads, 1, [&](int64_t head, int64_t end, int) {
-    for (; head < end; ++head) {
-      const bool is_value = head >= 2 * op.key_heads;
-      const int64_t width = is_value ? dv : dk;
-      const int64_t first = is_value ? 2 * op.key_heads * dk + (head - 2 * op.key_heads) * dv : head * dk;
-      for (int64_t c = 0; c < width; c += kConvChannels)
-        k_.convolve(conv, qkv, tokens, first + c, static_cast<int>(std::min<int64_t>(kConvChannels, width - c)),
-                    conv_state, mixed);
-      if (is_value) continue;
-      const float scale = head < op.key_heads ? query_scale : 1.0f;
-      for (int64_t t = 0; t < tokens; ++t)
-        k_.unit(mixed + t * channels + first, op.key_dim, kUnitEps, scale);
-    }
+  pool_.for_each(2 * op.key_heads + op.value_heads, [&](int64_t head, int) {
+    const bool is_value = head >= 2 * op.key_heads;
+    const int64_t width = is_value ? dv : dk;
+    const int64_t first = is_value ? 2 * op.key_heads * dk + (head - 2 * op.key_heads) * dv : head * dk;
+    for (int64_t c = 0; c < width; c += kConvChannels)
+      k_.convolve(conv, qkv, tokens, first + c, static_cast<int>(std::min<int64_t>(kConvChannels, width - c)),
+                  conv_state, mixed);
+    if (is_value) return;
+    const float scale = head < op.key_heads ? query_scale : 1.0f;
+    for (int64_t t = 0; t < tokens; ++t) k_.unit(mixed + t * channels + first, op.key_dim, kUnitEps, scale);
   });
 
-  pool_.for_range(op.value_heads, 1, [&](int64_t head, int64_t end, int thread) {
+  pool_.for_each(op.value_heads, [&](int64_t head, int thread) {
     float* const scratch = tile_[static_cast<size_t>(thread)].get(tokens * (3 + dv) + dv);
     float *const decay = scratch, *const beta = decay + tokens, *const kq = beta + tokens;
     float *const read = kq + tokens, *const gate = read + tokens * dv;
-    for (; head < end; ++head) {
-      const float* const query = mixed + op.key_head_of(static_cast<int>(head)) * dk;
-      const float* const key = query + op.key_heads * dk;
-      const float* const value = mixed + 2 * op.key_heads * dk + head * dv;
-      for (int64_t t = 0; t < tokens; ++t) {
-        const float step = a[t * op.value_heads + head] + op.dt_bias[head];
-        const float softplus = step > 20.0f ? step : std::log1p(std::exp(step));
-        decay[t] = std::exp(op.a[head] * softplus);
-        beta[t] = 1.0f / (1.0f + std::exp(-b[t * op.value_heads + head]));
-        kq[t] = 0;
-        for (int64_t d = 0; d < dk; ++d) kq[t] += key[t * channels + d] * query[t * channels + d];
-      }
-      const DeltaTokens x{query, key, value, decay, beta, kq, channels, tokens, op.key_dim, op.value_dim};
-      k_.delta_rule(s + head * dk * dv, x, read);
-      for (int64_t t = 0; t < tokens; ++t) {
-        float* const y = out + (t * op.value_heads + head) * dv;
-        std::copy_n(z + (t * op.value_heads + head) * dv, dv, gate);
-        k_.rms_norm(read + t * dv, op.norm, dv, op.eps, y);
-        k_.silu_multiply(gate, y, dv);
-        std::copy_n(gate, dv, y);
-      }
+    const float* const query = mixed + op.key_head_of(static_cast<int>(head)) * dk;
+    const float* const key = query + op.key_heads * dk;
+    const float* const value = mixed + 2 * op.key_heads * dk + head * dv;
+    for (int64_t t = 0; t < tokens; ++t) {
+      const float step = a[t * op.value_heads + head] + op.dt_bias[head];
+      const float softplus = step > 20.0f ? step : std::log1p(std::exp(step));
+      decay[t] = std::exp(op.a[head] * softplus);
+      beta[t] = 1.0f / (1.0f + std::exp(-b[t * op.value_heads + head]));
+      kq[t] = 0;
+      for (int64_t d = 0; d < dk; ++d) kq[t] += key[t * channels + d] * query[t * channels + d];
+    }
+    const DeltaTokens x{query, key, value, decay, beta, kq, channels, tokens, op.key_dim, op.value_dim};
+    k_.delta_rule(s + head * dk * dv, x, read);
+    for (int64_t t = 0; t < tokens; ++t) {
+      float* const y = out + (t * op.value_heads + head) * dv;
+      std::copy_n(z + (t * op.value_heads + head) * dv, dv, gate);
+      k_.rms_norm(read + t * dv, op.norm, dv, op.eps, y);
+      k_.silu_multiply(gate, y, dv);
+      std::copy_n(gate, dv, y);
     }
   });
 }

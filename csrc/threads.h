@@ -45,6 +45,14 @@ class ThreadPool {
     });
   }
 
+  // body(i, thread_index) for each i below `count`, handed out one by one on demand.
+  template <class Body>
+  void for_each(int64_t count, Body&& body) {
+    for_range(count, 1, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t i = begin; i < end; ++i) body(i, thread);
+    });
+  }
+
  private:
   using Entry = void (*)(void*, int);
   void dispatch(Entry entry, void* context);

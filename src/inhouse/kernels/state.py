@@ -9,7 +9,7 @@ from typing import Any
 @dataclass
 class KVCache:
     """Keys (rotated) and values of the first `length` tokens: values (kv_heads, capacity, head_dim), keys as the
-    backend likes them."""
+    backend likes them, but with tokens, or blocks of them, along the second axis."""
 
     keys: Any
     values: Any
@@ -22,6 +22,15 @@ class KVCache:
     def truncate(self, length: int) -> None:
         """Forgets all but the first `length` tokens."""
         assert 0 <= length <= self.length
+        self.length = length
+
+    def take(self, other: KVCache, length: int) -> None:
+        """Becomes a copy of the first `length` tokens of a cache of the same layer, of whatever capacity."""
+        assert length <= min(other.length, self.capacity)
+        for new, old in ((self.keys, other.keys), (self.values, other.values)):
+            block = self.capacity // new.shape[1]  # tokens per entry of the second axis
+            used = -(-length // block)
+            new[:, :used] = old[:, :used]
         self.length = length
 
 

@@ -1,0 +1,241 @@
+"""The C++ kernels against their NumPy twins: every instruction set that runs here, every format, awkward shapes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from inhouse.errors import ParameterError
+from inhouse.kernels import _core
+from inhouse.kernels.backend import MLP, Array, Attention, Backend, DeltaNet, Linear, MoE, Norm
+from inhouse.kernels.cpu import CpuBackend
+from inhouse.kernels.reference import ReferenceBackend
+from inhouse.weights.formats import FORMATS, Format
+from inhouse.weights.quantize import quantize
+from inhouse.weights.tensor import Tensor
+
+QUANTISED = [f for f in FORMATS if f.block_size > 1]
+
+
+@pytest.fixture(params=_core.instruction_sets())
+def cpu(request: pytest.FixtureRequest) -> CpuBackend:
+    return CpuBackend(threads=2, isa=request.param)
+
+
+reference = ReferenceBackend()
+
+
+def weight(seed: int, fmt: Format, *shape: int) -> Tensor:
+    values = np.random.default_rng(seed).normal(0, 1 / np.sqrt(shape[-1]), shape).astype(np.float32)
+    return Tensor("w", shape, fmt, quantize(fmt, values))
+
+
+def activations(seed: int, *shape: int) -> Array:
+    return np.random.default_rng(seed).normal(0, 1, shape).astype(np.float32)
+
+
+def relative_error(ours: Array, truth: Array) -> float:
+    """Root mean square of the difference over that of the truth."""
+    return float(np.sqrt(np.mean((ours - truth) ** 2) / np.mean(truth**2)))
+
+
+def quantised_activations(x: Array) -> Array:
+    """What int8 with one scale per 256 columns leaves of x."""
+    out = np.empty_like(x)
+    for c in range(0, x.shape[1], 256):
+        part = x[:, c : c + 256]
+        scale = np.abs(part).max(axis=1, keepdims=True) / np.float32(127)
+        out[:, c : c + 256] = np.rint(part / scale) * scale
+    return out
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 3, 4, 7, 8, 17])
+@pytest.mark.parametrize("fmt", FORMATS, ids=lambda f: f.name)
+def test_matmul_equals_numpy_on_the_same_quantised_activations(cpu: CpuBackend, fmt: Format, tokens: int) -> None:
+    rows, columns = 83, 512 if fmt.block_size == 256 else 288
+    w, x = weight(1, fmt, rows, columns), activations(2, tokens, columns)
+    seen = x if fmt.block_size == 1 else quantised_activations(x)
+    [y] = cpu.project(x, None, [Linear(cpu.load(w))])
+    np.testing.assert_allclose(y, seen @ w.float32().T, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("fmt", FORMATS, ids=lambda f: f.name)
+def test_embedding_rows_equal_the_dequantised_ones(cpu: CpuBackend, fmt: Format) -> None:
+    w, ids = weight(3, fmt, 9, 512), np.array([8, 0, 3, 3], np.int32)
+    np.testing.assert_allclose(cpu.embed(cpu.load(w), ids), w.float32()[ids], rtol=2e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("fmt", QUANTISED, ids=lambda f: f.name)
+def test_extreme_blocks_do_not_overflow(cpu: CpuBackend, fmt: Format) -> None:
+    """All-ones bytes are the largest codes and scales of most formats; activations of one sign meet them."""
+    data = np.full((16, fmt.row_bytes(512)), 0xFF, np.uint8)
+    blocks = data.reshape(16, -1, fmt.block_bytes)
+    for offset in _half_offsets(fmt):
+        blocks[:, :, offset : offset + 2] = np.frombuffer(np.float16(0.01).tobytes(), np.uint8)
+    w, x = Tensor("w", (16, 512), fmt, data), np.ones((9, 512), np.float32)
+    truth = x @ w.float32().T
+    for tokens in (1, 9):
+        [y] = cpu.project(x[:tokens], None, [Linear(cpu.load(w))])
+        np.testing.assert_allclose(y, truth[:tokens], rtol=1e-4, atol=1e-3)
+
+
+def _half_offsets(fmt: Format) -> tuple[int, ...]:
+    at = {"Q4_1": (0, 2), "Q5_1": (0, 2), "Q2_K": (80, 82), "Q3_K": (108,), "Q4_K": (0, 2), "Q5_K": (0, 2)}
+    return at.get(fmt.name, (208,) if fmt.name == "Q6_K" else (0,))
+
+
+def test_projections_share_a_norm_and_keep_their_biases(cpu: CpuBackend) -> None:
+    f16, q4, q6 = (next(f for f in FORMATS if f.name == n) for n in ("F16", "Q4_K", "Q6_K"))
+    x, norm = activations(4, 5, 512), Norm(activations(5, 512), 1e-6)
+    ws = [weight(6, f16, 7, 512), weight(7, q4, 130, 512), weight(8, q6, 64, 512)]
+    bias = [None, activations(9, 130), activations(10, 64)]
+
+    def run(backend: Backend) -> list[Array]:
+        return backend.project(x, norm, [Linear(backend.load(w), b) for w, b in zip(ws, bias, strict=True)])
+
+    for ours, truth in zip(run(cpu), run(reference), strict=True):
+        assert relative_error(ours, truth) < 0.02
+
+
+def test_project_add_adds_to_the_residual(cpu: CpuBackend) -> None:
+    w = weight(11, next(f for f in FORMATS if f.name == "F32"), 70, 96)
+    x, residual = activations(12, 3, 96), activations(13, 3, 70)
+    truth = residual + x @ w.float32().T
+    np.testing.assert_allclose(cpu.project_add(x, Linear(cpu.load(w)), residual), truth, atol=1e-5)
+
+
+@pytest.mark.parametrize("tokens", [1, 5, 40])
+@pytest.mark.parametrize("name", ["F32", "Q4_K", "Q8_0"])
+def test_mlp(cpu: CpuBackend, name: str, tokens: int) -> None:
+    fmt = next(f for f in FORMATS if f.name == name)
+    gate, up, down = weight(1, fmt, 256, 512), weight(2, fmt, 256, 512), weight(3, fmt, 512, 256)
+    x, norm = activations(4, tokens, 512), Norm(1 + activations(5, 512) / 10, 1e-6)
+    truth = reference.mlp(x, norm, MLP(gate, up, down)) - x
+    ours = cpu.mlp(x.copy(), norm, MLP(*(cpu.load(w) for w in (gate, up, down)))) - x
+    assert relative_error(ours, truth) < (1e-5 if name == "F32" else 0.02)
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 50])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("name", ["F32", "Q4_K"])
+def test_moe(cpu: CpuBackend, name: str, shared: bool, tokens: int) -> None:
+    fmt, f32 = next(f for f in FORMATS if f.name == name), next(f for f in FORMATS if f.name == "F32")
+    width, inner, experts = 512, 256, 10
+    tensors = {
+        "router": weight(1, f32, experts, width),
+        "gate": weight(2, fmt, experts, inner, width),
+        "up": weight(3, fmt, experts, inner, width),
+        "down": weight(4, fmt, experts, width, inner),
+    }
+    mlp = [weight(5, fmt, 512, width), weight(6, fmt, 512, width), weight(7, fmt, width, 512)]
+    x, norm = activations(8, tokens, width), Norm(np.ones(width, np.float32), 1e-6)
+
+    def run(backend: Backend) -> Array:
+        loaded = {key: backend.load(w) for key, w in tensors.items()}
+        extra = MLP(*(backend.load(w) for w in mlp)) if shared else None
+        gate = activations(9, width) / 20 if shared else None
+        op = MoE(**loaded, top_k=3, renormalise=True, shared=extra, shared_gate=gate)
+        return backend.moe(x.copy(), norm, op) - x
+
+    assert relative_error(run(cpu), run(reference)) < (2e-5 if name == "F32" else 0.03)
+
+
+ATTENTION = Attention(6, 2, 32, 32, 1e6, None, None, False)
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        ATTENTION,
+        dataclasses.replace(ATTENTION, rotary_dim=16, gated=True),
+        dataclasses.replace(ATTENTION, q_norm=Norm(activations(1, 32), 1e-6), k_norm=Norm(activations(2, 32), 1e-5)),
+        dataclasses.replace(ATTENTION, num_heads=64, num_kv_heads=1, head_dim=16, rotary_dim=16),
+    ],
+    ids=["plain", "partial-gated", "normed", "wide-group"],
+)
+@pytest.mark.parametrize("lengths", [[1], [1, 1, 1], [37, 1, 20], [130, 1, 65, 600, 1]], ids=str)
+def test_attention_over_a_growing_cache(cpu: CpuBackend, op: Attention, lengths: list[int]) -> None:
+    ours = cpu.kv_cache(sum(lengths), op.num_kv_heads, op.head_dim)
+    truth = reference.kv_cache(sum(lengths), op.num_kv_heads, op.head_dim)
+    for step, tokens in enumerate(lengths):
+        q = activations(3 + step, tokens, op.num_heads * op.head_dim * (2 if op.gated else 1))
+        k, v = (activations(s + step, tokens, op.num_kv_heads * op.head_dim) for s in (50, 90))
+        np.testing.assert_allclose(
+            cpu.attention(op, q, k, v, ours), reference.attention(op, q, k, v, truth), rtol=0, atol=5e-3
+        )
+        assert ours.length == truth.length
+
+
+def test_a_truncated_cache_forgets(cpu: CpuBackend) -> None:
+    cache = cpu.kv_cache(64, 2, 32)
+    q, k, v = activations(1, 30, 192), activations(2, 30, 64), activations(3, 30, 64)
+    cpu.attention(ATTENTION, q, k, v, cache)
+    cache.truncate(20)
+    again = cpu.attention(ATTENTION, q[20:], k[20:], v[20:], cache)
+    fresh = cpu.kv_cache(64, 2, 32)
+    whole = cpu.attention(ATTENTION, q, k, v, fresh)
+    np.testing.assert_allclose(again, whole[20:], atol=1e-5)
+
+
+@pytest.mark.parametrize("tiled", [True, False])
+@pytest.mark.parametrize("dims", [(2, 4, 32, 32), (3, 3, 16, 24), (1, 2, 8, 6)], ids=str)
+@pytest.mark.parametrize("lengths", [[1, 1, 1, 1, 1], [2, 1, 33], [70, 5]], ids=str)
+def test_gated_delta_net_and_its_state(
+    cpu: CpuBackend, dims: tuple[int, int, int, int], tiled: bool, lengths: list[int]
+) -> None:
+    hk, hv, dk, dv = dims
+    channels = 2 * hk * dk + hv * dv
+    op = DeltaNet(
+        *dims,
+        tiled=tiled,
+        conv=activations(1, channels, 4) / 2,
+        a=-np.exp(activations(2, hv)),
+        dt_bias=activations(3, hv),
+        norm=Norm(1 + activations(4, dv) / 10, 1e-6),
+    )
+    ours, truth = cpu.delta_state(op), reference.delta_state(op)
+    for step, tokens in enumerate(lengths):
+        args = [activations(10 * step + i, tokens, w) for i, w in enumerate((channels, hv * dv, hv, hv))]
+        a, b = cpu.gated_delta_net(op, *args, ours), reference.gated_delta_net(op, *args, truth)
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(ours.conv, truth.conv)
+    np.testing.assert_allclose(ours.s, truth.s.swapaxes(1, 2), atol=1e-4)
+
+
+def test_threads_do_not_change_a_result() -> None:
+    fmt = next(f for f in FORMATS if f.name == "Q4_K")
+    w, x = weight(1, fmt, 300, 512), activations(2, 11, 512)
+    one, three = (b.project(x, None, [Linear(b.load(w))])[0] for b in (CpuBackend(1), CpuBackend(3)))
+    np.testing.assert_array_equal(one, three)
+
+
+def _too_many_tokens(cpu: CpuBackend) -> None:
+    cache = cpu.kv_cache(16, 2, 32)
+    cpu.attention(ATTENTION, activations(1, 17, 192), activations(2, 17, 64), activations(3, 17, 64), cache)
+
+
+def _wrong_columns(cpu: CpuBackend) -> None:
+    cpu.project(activations(1, 2, 64), None, [Linear(cpu.load(weight(1, FORMATS[0], 8, 96)))])
+
+
+def _id_out_of_range(cpu: CpuBackend) -> None:
+    cpu.embed(cpu.load(weight(1, FORMATS[0], 8, 96)), np.array([8], np.int32))
+
+
+@pytest.mark.parametrize("misuse", [_too_many_tokens, _wrong_columns, _id_out_of_range])
+def test_misuse_raises_instead_of_reading_foreign_memory(misuse: Callable[[CpuBackend], None]) -> None:
+    with pytest.raises(ValueError):
+        misuse(CpuBackend(1))
+
+
+@pytest.mark.parametrize("options", [{"threads": 0}, {"isa": "sse1"}])
+def test_impossible_options_are_refused_by_name(options: dict[str, object]) -> None:
+    with pytest.raises(ParameterError, match=next(iter(options))):
+        CpuBackend(**options)  # type: ignore[arg-type]
+
+
+def test_bandwidth_is_measured() -> None:
+    assert _core.read_bandwidth(1, 1 << 24, 1) > 1e8
