@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+import inhouse.kernels._core as _core
 from inhouse.errors import ParameterError
-from inhouse.kernels import _core
 from inhouse.kernels.backend import MLP, Array, Attention, DeltaNet, Linear, MoE, Norm
 from inhouse.kernels.state import DeltaState, KVCache
 from inhouse.weights.tensor import Tensor
