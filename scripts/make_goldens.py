@@ -48,7 +48,7 @@ MODELS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "qwen2": (
         "Qwen2ForCausalLM",
         "Qwen2Config",
-        DENSE | {"num_hidden_layers": 3, "tie_word_embeddings": True, "rope_parameters": ROPE},
+        DENSE | {"num_hidden_layers": 3, "hidden_size": 64, "tie_word_embeddings": True, "rope_parameters": ROPE},
     ),
     "qwen3": (
         "Qwen3ForCausalLM",
