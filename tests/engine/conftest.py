@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from inhouse.kernels.backend import Backend
+from inhouse.kernels.cpu import CpuBackend
 from inhouse.kernels.reference import ReferenceBackend
 from inhouse.models import CausalLM, build_model
 from inhouse.weights.config import DeltaNetConfig, ModelConfig
@@ -16,7 +18,7 @@ VOCAB, SIZE, INNER, HEAD = 61, 32, 48, 16
 MakeTensor = Callable[..., None]
 
 
-def attention_model() -> CausalLM:
+def attention_model(backend: Backend) -> CausalLM:
     """Two layers of qwen2."""
     config = _config("qwen2", 2, attention_bias=True)
     tensors: dict[str, Tensor] = {}
@@ -30,10 +32,10 @@ def attention_model() -> CausalLM:
             put(layer + f"self_attn.{name}.weight", HEAD, SIZE)
             put(layer + f"self_attn.{name}.bias", HEAD)
         put(layer + "self_attn.o_proj.weight", SIZE, 2 * HEAD)
-    return build_model(config, tensors, ReferenceBackend())
+    return build_model(config, tensors, backend)
 
 
-def recurrent_model() -> CausalLM:
+def recurrent_model(backend: Backend) -> CausalLM:
     """Four layers of qwen3_5: three of Gated DeltaNet, one of attention."""
     delta = DeltaNetConfig(4, 2, 4, 8, 8)
     config = _config("qwen3_5", 4, qk_norm=True, attn_output_gate=True, delta=delta)
@@ -59,24 +61,31 @@ def recurrent_model() -> CausalLM:
         put(layer + "linear_attn.A", 4, around=-1.0)
         put(layer + "linear_attn.norm.weight", 8, around=1.0)
         put(layer + "linear_attn.out_proj.weight", SIZE, delta.value_dim)
-    return build_model(config, tensors, ReferenceBackend())
+    return build_model(config, tensors, backend)
 
 
-@pytest.fixture(scope="session", params=[attention_model, recurrent_model], ids=["attention", "recurrent"])
+MODELS = {
+    "attention": lambda: attention_model(ReferenceBackend()),
+    "recurrent": lambda: recurrent_model(ReferenceBackend()),
+    "attention-cpu": lambda: attention_model(CpuBackend(threads=1)),
+    "recurrent-cpu": lambda: recurrent_model(CpuBackend(threads=1)),
+}
+
+
+@pytest.fixture(scope="session", params=MODELS)
 def model(request: pytest.FixtureRequest) -> CausalLM:
-    """Each of the two models in turn; its float32 results do not depend on how a prompt is cut, to 1e-4."""
-    made: CausalLM = request.param()
-    return made
+    """Each of the two models on each backend. How a prompt is cut moves its logits by rounding only."""
+    return MODELS[request.param]()
 
 
 @pytest.fixture(scope="session")
 def recurrent() -> CausalLM:
-    return recurrent_model()
+    return MODELS["recurrent"]()
 
 
 @pytest.fixture(scope="session")
 def attention() -> CausalLM:
-    return attention_model()
+    return MODELS["attention"]()
 
 
 def _config(architecture: str, layers: int, **more: object) -> ModelConfig:

@@ -16,6 +16,7 @@ from inhouse.engine.sequence import SNAPSHOTS, Sequence
 from inhouse.models import CausalLM
 
 PLENTY = 1 << 30
+TOLERANCE = 5e-3  # logits reach 30; a wrong state moves them by whole units
 
 
 def marks(prompt: Tokens[int]) -> set[int]:
@@ -57,7 +58,7 @@ def test_a_warm_cache_changes_nothing(model: CausalLM, data: st.DataObject) -> N
         conversation = conversation[:kept] + data.draw(TOKENS)
         tokens, logits, cached = ask(model, cache, conversation)
         assert cached < len(conversation)
-        np.testing.assert_allclose(logits, cold(model, conversation), atol=2e-4)
+        np.testing.assert_allclose(logits, cold(model, conversation), atol=TOLERANCE)
         if data.draw(st.booleans()):
             conversation += tokens
 
@@ -87,7 +88,7 @@ def test_a_recurrent_model_goes_back_to_a_mark(recurrent: CausalLM, attention: C
         ask(model, cache, prompt)
         _, logits, cached = ask(model, cache, other)
         assert cached == expected
-        np.testing.assert_allclose(logits, cold(model, other), atol=2e-4)
+        np.testing.assert_allclose(logits, cold(model, other), atol=TOLERANCE)
 
 
 def test_conversations_that_share_a_beginning_both_stay(model: CausalLM) -> None:
@@ -136,8 +137,8 @@ def test_sequences_in_use_never_share_state(model: CausalLM) -> None:
         runner.prefill(sequence, [*prompt, *ids])
     for token in (7, 8, 9):
         steps = [runner.step(one, token), runner.step(two, token + 1)]
-    np.testing.assert_allclose(steps[0], cold(model, [*prompt, 1, 2, 7, 8, 9]), atol=2e-4)
-    np.testing.assert_allclose(steps[1], cold(model, [*prompt, 3, 4, 8, 9, 10]), atol=2e-4)
+    np.testing.assert_allclose(steps[0], cold(model, [*prompt, 1, 2, 7, 8, 9]), atol=TOLERANCE)
+    np.testing.assert_allclose(steps[1], cold(model, [*prompt, 3, 4, 8, 9, 10]), atol=TOLERANCE)
 
 
 def test_snapshots_stay_few_and_keep_the_first_and_the_newest(recurrent: CausalLM) -> None:
@@ -155,4 +156,4 @@ def test_a_sequence_grows_beyond_its_first_room(model: CausalLM) -> None:
     prompt = [t % 60 for t in range(700)]
     logits = runner.prefill(sequence, prompt)
     assert logits is not None
-    np.testing.assert_allclose(logits, cold(model, prompt), atol=2e-4)
+    np.testing.assert_allclose(logits, cold(model, prompt), atol=TOLERANCE)

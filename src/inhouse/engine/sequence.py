@@ -144,7 +144,5 @@ def _copy(source: Layers, length: int, target: Layers) -> Layers:
             new.restore(old)
         else:
             assert isinstance(old, KVCache)
-            new.keys[:, :length] = old.keys[:, :length]
-            new.values[:, :length] = old.values[:, :length]
-            new.length = length
+            new.take(old, length)
     return target

@@ -1,0 +1,128 @@
+"""A client of an engine in the same process. Knows the engine only by the protocol below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any, Protocol, TypeVar
+
+from inhouse.client.types import ChatRequest, Delta, FinishReason, Message, Tool, ToolCall, Usage
+
+Params = TypeVar("Params")
+
+
+class EngineToolCall(Protocol):
+    """One whole call."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def arguments(self) -> str: ...
+
+
+class EngineUsage(Protocol):
+    """Tokens of one request."""
+
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def cached_tokens(self) -> int: ...
+    @property
+    def completion_tokens(self) -> int: ...
+
+
+class EngineChunk(Protocol):
+    """A piece of an engine's answer; the last one has a finish reason and the usage."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def reasoning(self) -> str: ...
+    @property
+    def tool_calls(self) -> Sequence[EngineToolCall]: ...
+    @property
+    def finish_reason(self) -> FinishReason | None: ...
+    @property
+    def usage(self) -> EngineUsage | None: ...
+
+
+class Engine(Protocol[Params]):
+    """What an engine must offer: OpenAI-shaped messages and tools in, chunks out."""
+
+    @property
+    def sampling_params(self) -> Callable[..., Params]:
+        """Makes the engine's own sampling parameters from keywords named as the fields of `Sampling`."""
+
+    def stream_chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        params: Params,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        prefill: str = "",
+    ) -> Generator[EngineChunk]:
+        """One answer; closing the generator ends it."""
+
+    def count_tokens(self, text: str) -> int: ...
+
+
+class InProcessClient:
+    """Answers conversations with an engine of this process (an `inhouse.LLM`)."""
+
+    def __init__(self, engine: Engine[Any]) -> None:
+        self._engine = engine
+
+    def stream(self, request: ChatRequest) -> Iterator[Delta]:
+        """The engine's answer as it comes; closing the iterator ends it in the engine as well."""
+        sampling = request.sampling
+        params = self._engine.sampling_params(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            min_p=sampling.min_p,
+            presence_penalty=sampling.presence_penalty,
+            frequency_penalty=sampling.frequency_penalty,
+            repetition_penalty=sampling.repetition_penalty,
+            seed=sampling.seed,
+            max_tokens=sampling.max_tokens,
+            stop=sampling.stop,
+        )
+        messages = [_message(message) for message in request.messages]
+        tools = [_tool(tool) for tool in request.tools] or None
+        with closing(self._engine.stream_chat(messages, params, tools, request.prefill)) as chunks:
+            for chunk in chunks:
+                if chunk.text or chunk.reasoning or chunk.tool_calls or chunk.finish_reason:
+                    yield _delta(chunk)
+
+    def count_tokens(self, text: str) -> int:
+        return self._engine.count_tokens(text)
+
+
+def _message(message: Message) -> dict[str, Any]:
+    """A message in OpenAI's shape, which chat templates expect; what is empty is left out."""
+    out: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.reasoning:
+        out["reasoning_content"] = message.reasoning
+    if message.tool_calls:
+        out["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        out["tool_call_id"] = message.tool_call_id
+    if message.name is not None:
+        out["name"] = message.name
+    return out
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+    return {"type": "function", "function": function}
+
+
+def _delta(chunk: EngineChunk) -> Delta:
+    calls = tuple(ToolCall(call.id, call.name, call.arguments) for call in chunk.tool_calls)
+    usage = chunk.usage
+    spent = Usage(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens) if usage is not None else None
+    return Delta(chunk.text, chunk.reasoning, calls, chunk.finish_reason, spent)
