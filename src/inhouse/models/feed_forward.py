@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inhouse.errors import UnsupportedModelError
 from inhouse.kernels.backend import MLP, Array, Backend, MoE, Norm
 from inhouse.models.parameters import Parameters
 from inhouse.weights.config import ModelConfig
@@ -34,26 +33,22 @@ class SparseMoE:
 
 def dense_mlp(config: ModelConfig, layer: Parameters) -> DenseMLP:
     """The layer's `mlp` as one network."""
-    norm = layer.norm("post_attention_layernorm", config.hidden_size, config.rms_norm_eps)
-    return DenseMLP(norm, layer.under("mlp").swiglu(config.hidden_size, config.intermediate_size))
+    return DenseMLP(layer.norm("post_attention_layernorm", config.rms_norm_eps), layer.under("mlp").swiglu())
 
 
 def sparse_moe(config: ModelConfig, layer: Parameters) -> SparseMoE:
-    """The layer's `mlp` as routed experts and, where the config gives it a size, the shared one."""
-    p = layer.under("mlp")
-    moe, size = config.moe, config.hidden_size
-    if moe is None:
-        raise UnsupportedModelError(f"{layer.model}: has experts but no sizes for them; complete its config")
-    experts, inner = moe.num_experts, moe.moe_intermediate_size
+    """The layer's `mlp` as routed experts and, where the configuration gives it a size, the shared one."""
+    assert config.moe is not None
+    p, moe = layer.under("mlp"), config.moe
     has_shared = moe.shared_expert_intermediate_size > 0
     op = MoE(
-        router=p.matrix("gate.weight", experts, size),
-        gate=p.matrix("experts.gate_proj", experts, inner, size),
-        up=p.matrix("experts.up_proj", experts, inner, size),
-        down=p.matrix("experts.down_proj", experts, size, inner),
+        router=p.matrix("gate.weight"),
+        gate=p.matrix("experts.gate_proj"),
+        up=p.matrix("experts.up_proj"),
+        down=p.matrix("experts.down_proj"),
         top_k=moe.num_experts_per_tok,
         renormalise=moe.norm_topk_prob,
-        shared=p.under("shared_expert").swiglu(size, moe.shared_expert_intermediate_size) if has_shared else None,
-        shared_gate=p.vector("shared_expert_gate.weight", 1, size).reshape(size) if has_shared else None,
+        shared=p.under("shared_expert").swiglu() if has_shared else None,
+        shared_gate=p.vector("shared_expert_gate.weight").reshape(-1) if has_shared else None,
     )
-    return SparseMoE(layer.norm("post_attention_layernorm", size, config.rms_norm_eps), op)
+    return SparseMoE(layer.norm("post_attention_layernorm", config.rms_norm_eps), op)

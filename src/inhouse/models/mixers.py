@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inhouse.errors import UnsupportedModelError
 from inhouse.kernels.backend import Array, Attention, Backend, DeltaNet, Linear, Norm
 from inhouse.kernels.state import DeltaState, KVCache
 from inhouse.models.parameters import Parameters
@@ -67,54 +66,49 @@ def self_attention(
 ) -> SelfAttention:
     """The layer's `self_attn`. `output_gate`: q_proj yields, per head, the query and then the gate of its result."""
     p = layer.under("self_attn")
-    size, eps, dim = config.hidden_size, config.rms_norm_eps, config.head_dim
-    q_size, kv_size = config.num_attention_heads * dim, config.num_key_value_heads * dim
     op = Attention(
         num_heads=config.num_attention_heads,
         num_kv_heads=config.num_key_value_heads,
-        head_dim=dim,
+        head_dim=config.head_dim,
         rotary_dim=config.rotary_dim,
         rope_theta=config.rope_theta,
-        q_norm=p.norm("q_norm", dim, eps) if qk_norm else None,
-        k_norm=p.norm("k_norm", dim, eps) if qk_norm else None,
+        q_norm=p.norm("q_norm", config.rms_norm_eps) if qk_norm else None,
+        k_norm=p.norm("k_norm", config.rms_norm_eps) if qk_norm else None,
         gated=output_gate,
     )
     return SelfAttention(
         op=op,
-        norm=layer.norm("input_layernorm", size, eps),
-        q=p.linear("q_proj", 2 * q_size if output_gate else q_size, size, bias=config.attention_bias),
-        k=p.linear("k_proj", kv_size, size, bias=config.attention_bias),
-        v=p.linear("v_proj", kv_size, size, bias=config.attention_bias),
-        o=p.linear("o_proj", size, q_size),
+        norm=layer.norm("input_layernorm", config.rms_norm_eps),
+        q=p.linear("q_proj", bias=config.attention_bias),
+        k=p.linear("k_proj", bias=config.attention_bias),
+        v=p.linear("v_proj", bias=config.attention_bias),
+        o=p.linear("o_proj"),
     )
 
 
 def gated_delta_net(config: ModelConfig, layer: Parameters) -> GatedDeltaNet:
     """The layer's `linear_attn`."""
-    p = layer.under("linear_attn")
-    delta, size, eps = config.delta, config.hidden_size, config.rms_norm_eps
-    if delta is None:
-        raise UnsupportedModelError(f"{layer.model}: has linear attention but no sizes for it; complete its config")
-    heads = delta.num_value_heads
+    assert config.delta is not None
+    p, delta = layer.under("linear_attn"), config.delta
     op = DeltaNet(
         num_key_heads=delta.num_key_heads,
-        num_value_heads=heads,
+        num_value_heads=delta.num_value_heads,
         key_head_dim=delta.key_head_dim,
         value_head_dim=delta.value_head_dim,
         tiled=delta.value_head_order == "tiled",
-        conv=p.vector("conv1d.weight", delta.conv_dim, delta.conv_kernel_dim),
-        a=p.vector("A", heads),
-        dt_bias=p.vector("dt_bias", heads),
-        norm=p.norm("norm", delta.value_head_dim, eps),
+        conv=p.vector("conv1d.weight"),
+        a=p.vector("A"),
+        dt_bias=p.vector("dt_bias"),
+        norm=p.norm("norm", config.rms_norm_eps),
     )
     return GatedDeltaNet(
         op=op,
-        norm=layer.norm("input_layernorm", size, eps),
-        qkv=p.linear("in_proj_qkv", delta.conv_dim, size),
-        z=p.linear("in_proj_z", delta.value_dim, size),
-        b=p.linear("in_proj_b", heads, size),
-        a=p.linear("in_proj_a", heads, size),
-        out=p.linear("out_proj", size, delta.value_dim),
+        norm=layer.norm("input_layernorm", config.rms_norm_eps),
+        qkv=p.linear("in_proj_qkv"),
+        z=p.linear("in_proj_z"),
+        b=p.linear("in_proj_b"),
+        a=p.linear("in_proj_a"),
+        out=p.linear("out_proj"),
     )
 
 
