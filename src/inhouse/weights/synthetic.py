@@ -18,7 +18,7 @@ import numpy as np
 from inhouse.errors import ParameterError
 from inhouse.weights.config import ModelConfig
 from inhouse.weights.expected import Shape
-from inhouse.weights.formats import BF16, BY_NAME, F16, F32, Q4_K, Q5_0, Q6_K, Q8_0, U8, Format
+from inhouse.weights.formats import BF16, BY_NAME, F16, F32, Q4_K, Q5_0, Q6_K, Q8_0, U8, Floats, Format
 from inhouse.weights.gguf_keys import gguf_metadata, gguf_tensors
 from inhouse.weights.gguf_writer import Progress, TensorSource, write_gguf
 from inhouse.weights.presets import preset, with_layers
@@ -128,7 +128,7 @@ def _draw(
     """The bytes of one tensor, in chunks: the same for the same seed."""
     random = np.random.default_rng(seed)
     if fmt is F32:
-        yield _parameters(canonical, shape, random).astype("<f4").reshape(-1).view(np.uint8)
+        yield _parameters(canonical, shape, config, random).reshape(-1).view(np.uint8)
         return
     pool = pools(fmt, _spread(canonical, shape, config))
     left = prod(shape) // fmt.block_size
@@ -142,24 +142,24 @@ def _draw(
 def _spread(canonical: str, shape: Shape, config: ModelConfig) -> float:
     """The standard deviation that keeps activations of ordinary size."""
     if canonical.endswith("embed_tokens.weight"):
-        # A tied table is the head as well: the sum over the hidden size must not grow with it.
-        return _LIVELY / sqrt(shape[-1]) if config.tie_word_embeddings else 1.0
+        # A tied table is the head as well. Small beside what the layers add, it does not just repeat the last token.
+        return 1 / sqrt(shape[-1]) if config.tie_word_embeddings else 1.0
     if canonical == "lm_head.weight":
         return _LIVELY / sqrt(shape[-1])
     into_residual = canonical.endswith(("o_proj.weight", "out_proj.weight", "down_proj.weight", "experts.down_proj"))
     return 1 / sqrt(shape[-1] * (2 * config.num_hidden_layers if into_residual else 1))
 
 
-def _parameters(
-    canonical: str, shape: Shape, random: np.random.Generator
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _parameters(canonical: str, shape: Shape, config: ModelConfig, random: np.random.Generator) -> Floats:
     """Small parameters, each of the size that trained ones have."""
-    if canonical.endswith("norm.weight"):
-        return random.normal(1.0, 0.1, shape)
-    if canonical.endswith("linear_attn.A"):
-        return -random.uniform(0.1, 4.0, shape)
-    if canonical.endswith("dt_bias"):
-        return random.normal(-3.0, 1.0, shape)  # steps of about 0.05: memories of tens to hundreds of tokens
-    if canonical.endswith(".bias"):
-        return random.normal(0.0, 0.1, shape)
-    return random.normal(0.0, 1 / sqrt(shape[-1]), shape)
+    if canonical == "model.norm.weight":
+        values = random.normal(_LIVELY if config.tie_word_embeddings else 1.0, 0.1, shape)
+    elif canonical.endswith("norm.weight"):
+        values = random.normal(1.0, 0.1, shape)
+    elif canonical.endswith("linear_attn.A"):
+        values = -random.uniform(0.1, 4.0, shape)
+    elif canonical.endswith("dt_bias"):
+        values = random.normal(-3.0, 1.0, shape)  # steps of about 0.05: memories of tens to hundreds of tokens
+    else:
+        values = random.normal(0.0, 0.1 if canonical.endswith(".bias") else 1 / sqrt(shape[-1]), shape)
+    return values.astype(np.float32)
