@@ -21,8 +21,7 @@
 #include <algorithm>
 
 #include "kernels.h"
-#include "unpack.h"
-#include "vectors.h"
+#include "row_block.h"
 
 namespace inhouse::INHOUSE_ISA {
 
@@ -51,14 +50,9 @@ void multiply_k_rows(const Matrix& w, int64_t first, int rows, const Input& in, 
     F8 sum[kFewTokens] = {};
     for (int64_t s = 0; s < spans; ++s) {
       __builtin_prefetch(reinterpret_cast<const char*>(block + s) + 1024);
-      KBlock b;
-      K::unpack(block[s], b);
-      for (int64_t i = 0; i < count; ++i) {
-        const Span& a = in.spans[s * in.tokens + (index ? index[i] : i)];
-        const I8 dot = K::kGroup == 32 ? row_dot32(b, a) : row_dot16(b, a);
-        sum[i] += __builtin_convertvector(dot, F8) * (a.d * b.d);
-        sum[i] -= __builtin_convertvector(row_mins<K::kGroup>(b, a), F8) * (a.d * b.dmin);
-      }
+      const RowBlock<K> b(block[s]);
+      for (int64_t i = 0; i < count; ++i)
+        sum[i] = b.add(sum[i], in.spans[s * in.tokens + (index ? index[i] : i)]);
     }
     for (int64_t i = 0; i < count; ++i) out[i * kChunk + r] = sum8(sum[i]);
   }

@@ -3,8 +3,7 @@
 
 #include <immintrin.h>
 
-#include "unpack.h"
-#include "vectors.h"
+#include "row_block.h"
 
 namespace inhouse::INHOUSE_ISA {
 
@@ -44,6 +43,16 @@ inline I8 row_signed(const int8_t* value, const int8_t* q) {
   const __m256i w = load256(value);
   const __m256i product = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(load256(q), w));
   return reinterpret_cast<I8>(_mm256_madd_epi16(product, _mm256_set1_epi16(1)));
+}
+
+// The scales (first eight bytes) and minima (last eight) of a Q4_K or Q5_K block.
+inline __m128i scales_6bit(const uint8_t* packed) {
+  uint32_t word[3];
+  std::memcpy(word, packed, 12);
+  return _mm_setr_epi32(static_cast<int>(word[0] & 0x3f3f3f3f),
+                        static_cast<int>((word[2] & 0x0f0f0f0f) | ((word[0] >> 6) & 0x03030303) << 4),
+                        static_cast<int>(word[1] & 0x3f3f3f3f),
+                        static_cast<int>(((word[2] >> 4) & 0x0f0f0f0f) | ((word[1] >> 6) & 0x03030303) << 4));
 }
 
 // Four-byte words of sixteen rows to word-major order: eight 8×8 transposes of 32-bit lanes at a time.

@@ -39,6 +39,82 @@ inline V dot_signed(V total, V values, V act) {
   return _mm256_add_epi32(total, _mm256_madd_epi16(product, _mm256_set1_epi16(1)));
 }
 
+inline F8 floats(__m256i v) { return _mm256_cvtepi32_ps(v); }
+
+// Four loads of 32 bytes hold two groups each: low nibbles, then high ones.
+template <>
+struct RowBlock<Q4K> {
+  __m256i code[4], scale;  // scale: eight int16, twice
+  __m128i min;
+  float d, dmin;
+
+  explicit RowBlock(const BlockQ4_K& block) : d(from_half(block.d)), dmin(from_half(block.dmin)) {
+    for (int j = 0; j < 4; ++j) code[j] = load256(block.q + 32 * j);
+    const __m128i bytes = scales_6bit(block.scales);
+    scale = _mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(bytes));
+    min = _mm_cvtepu8_epi16(_mm_unpackhi_epi64(bytes, bytes));
+  }
+
+  F8 add(F8 sum, const Span& a) const {
+    const __m256i nibble = _mm256_set1_epi8(15), next = _mm256_set1_epi16(0x0202);
+    __m256i pick = _mm256_set1_epi16(0x0100), total = _mm256_setzero_si256();
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const __m256i low = _mm256_and_si256(code[j], nibble);
+      const __m256i high = _mm256_and_si256(_mm256_srli_epi16(code[j], 4), nibble);
+      const __m256i p = _mm256_maddubs_epi16(low, load256(a.q + 64 * j));
+      const __m256i q = _mm256_maddubs_epi16(high, load256(a.q + 64 * j + 32));
+      total = _mm256_add_epi32(total, _mm256_madd_epi16(p, _mm256_shuffle_epi8(scale, pick)));
+      pick = _mm256_add_epi8(pick, next);
+      total = _mm256_add_epi32(total, _mm256_madd_epi16(q, _mm256_shuffle_epi8(scale, pick)));
+      pick = _mm256_add_epi8(pick, next);
+    }
+    const __m128i mins = _mm_madd_epi16(min, _mm_loadu_si128(reinterpret_cast<const __m128i*>(a.sum32)));
+    return sum + floats(total) * (a.d * d) - floats(_mm256_zextsi128_si256(mins)) * (a.d * dmin);
+  }
+};
+
+template <>
+struct RowBlock<Q6K> {
+  __m256i code[8], scale;  // scale: sixteen int16
+  float d;
+
+  explicit RowBlock(const BlockQ6_K& block) : d(from_half(block.d)) {
+    const __m256i nibble = _mm256_set1_epi8(15), top = _mm256_set1_epi8(0x30);
+    for (int j = 0; j < 2; ++j) {
+      const __m256i low0 = load256(block.low + 64 * j), low1 = load256(block.low + 64 * j + 32);
+      const __m256i high = load256(block.high + 32 * j);
+      const auto join = [&](__m256i low, __m256i shifted) {
+        return _mm256_or_si256(_mm256_and_si256(low, nibble), _mm256_and_si256(shifted, top));
+      };
+      code[4 * j] = join(low0, _mm256_slli_epi16(high, 4));
+      code[4 * j + 1] = join(low1, _mm256_slli_epi16(high, 2));
+      code[4 * j + 2] = join(_mm256_srli_epi16(low0, 4), high);
+      code[4 * j + 3] = join(_mm256_srli_epi16(low1, 4), _mm256_srli_epi16(high, 2));
+    }
+    scale = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block.scales)));
+  }
+
+  F8 add(F8 sum, const Span& a) const {
+    // Each 128-bit half of a product has its own scale: bytes 2g, 2g+1 of `scale` repeated.
+    const __m256i low = _mm256_permute2x128_si256(scale, scale, 0x00);
+    const __m256i high = _mm256_permute2x128_si256(scale, scale, 0x11);
+    __m256i pick = _mm256_set_m128i(_mm_set1_epi16(0x0302), _mm_set1_epi16(0x0100));
+    const __m256i next = _mm256_set1_epi8(4);
+    // Codes stand for values 32 lower.
+    __m256i total = _mm256_slli_epi32(_mm256_madd_epi16(scale, load256(a.sum16)), 5);
+    total = _mm256_sub_epi32(_mm256_setzero_si256(), total);
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) {
+      const __m256i product = _mm256_maddubs_epi16(code[j], load256(a.q + 32 * j));
+      const __m256i s = _mm256_shuffle_epi8(j < 4 ? low : high, pick);
+      total = _mm256_add_epi32(total, _mm256_madd_epi16(product, s));
+      pick = j == 3 ? _mm256_set_m128i(_mm_set1_epi16(0x0302), _mm_set1_epi16(0x0100)) : _mm256_add_epi8(pick, next);
+    }
+    return sum + floats(total) * (a.d * d);
+  }
+};
+
 }  // namespace inhouse::avx2
 
 #include "table.h"
