@@ -29,10 +29,10 @@ class Sequence:
 
     def __init__(self, new_layers: NewLayers, capacity: int = 0) -> None:
         self._new_layers = new_layers
-        self._capacity = _rounded(capacity)
+        self.capacity = _rounded(capacity)
         self._consistent = True
         self.ids: list[int] = []
-        self.layers = new_layers(self._capacity)
+        self.layers = new_layers(self.capacity)
         self.snapshots: dict[
             int, tuple[DeltaState, ...]
         ] = {}  # recurrent states after so many tokens; never written to
@@ -50,11 +50,11 @@ class Sequence:
 
     def reserve(self, length: int) -> None:
         """Makes room for `length` tokens in all, moving what is there if need be."""
-        if length <= self._capacity:
+        if length <= self.capacity:
             return
-        capacity = _rounded(max(length, self._capacity + self._capacity // 2))
+        capacity = _rounded(max(length, self.capacity + self.capacity // 2))
         self.layers = _copy(self.layers, len(self.ids), self._new_layers(capacity))
-        self._capacity = capacity
+        self.capacity = capacity
 
     @contextmanager
     def extending(self, ids: list[int]) -> Iterator[Layers]:

@@ -1,0 +1,136 @@
+"""From an answer's tokens to its text as it streams. Knows neither models nor sampling.
+
+Three filters in a row, each of which may hold something back until it knows what it is: bytes that are not yet a
+character, text that may be the beginning of a stop string, and (in a chat) the marks around reasoning and tool calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from inhouse.engine.completion import ToolCall
+from inhouse.tokenizer import Call, Detokenizer, Event, OutputParser, Reasoning, Text, Tokenizer
+
+
+class StopStrings:
+    """Ends a text before the first of `stops` in it, and never lets a part of one slip out too early."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = stops
+        self._held = ""
+        self.found = False
+
+    def push(self, text: str) -> str:
+        """What is certain to come before any stop string; nothing once one is found."""
+        if self.found:
+            return ""
+        text = self._held + text
+        places = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        if places:
+            self.found = True
+            self._held = ""
+            return text[: min(places)]
+        keep = max((_overlap(text, stop) for stop in self._stops), default=0)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+    def finish(self) -> str:
+        """What was held back and turned out to be no stop string."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _overlap(text: str, stop: str) -> int:
+    """The length of the longest end of `text` that is a beginning of `stop`."""
+    for length in range(min(len(text), len(stop) - 1), 0, -1):
+        if text.endswith(stop[:length]):
+            return length
+    return 0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one token (or the end) adds to an answer."""
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+class PlainText:
+    """An answer that is text and nothing else. Without a tokenizer it is no text at all."""
+
+    def __init__(self, tokenizer: Tokenizer | None, stops: Sequence[str]) -> None:
+        self._detokenizer = None if tokenizer is None else Detokenizer(tokenizer)
+        self._stops = StopStrings(stops)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string has ended the answer."""
+        return self._stops.found
+
+    def push(self, token: int) -> Piece:
+        """What `token` adds."""
+        return Piece("" if self._detokenizer is None else self._stops.push(self._detokenizer.push(token)))
+
+    def finish(self) -> Piece:
+        """What the end of the answer adds."""
+        if self._detokenizer is None:
+            return Piece()
+        return Piece(self._stops.push(self._detokenizer.finish()) + self._stops.finish())
+
+
+class ChatText:
+    """An answer in a chat: reasoning, text and tool calls apart.
+
+    `prefill` is how the answer begins already: the parser must have seen it, but it is not given out again. Calls are
+    numbered from `first_call` on, so that their ids are unique in a conversation and the same in every run.
+    """
+
+    def __init__(
+        self, plain: PlainText, new_parser: Callable[[], OutputParser], prefill: str = "", first_call: int = 0
+    ) -> None:
+        self._plain = plain
+        self._parser = new_parser()
+        self._parser.push(prefill)
+        self._calls = first_call
+        # What the parser still holds of the prefill, it will give out together with what comes next.
+        twin = new_parser()
+        twin.push(prefill)
+        self._known = "".join(event.text for event in twin.finish() if isinstance(event, Text))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string has ended the answer."""
+        return self._plain.stopped
+
+    def push(self, token: int) -> Piece:
+        """What `token` adds."""
+        return self._piece(self._parser.push(self._plain.push(token).text))
+
+    def finish(self) -> Piece:
+        """What the end of the answer adds."""
+        return self._piece([*self._parser.push(self._plain.finish().text), *self._parser.finish()])
+
+    def _piece(self, events: Sequence[Event]) -> Piece:
+        text, reasoning, calls = "", "", []
+        for event in events:
+            match event:
+                case Text():
+                    text += self._unknown(event.text)
+                case Reasoning():
+                    reasoning += event.text
+                case Call():
+                    calls.append(ToolCall(f"call_{self._calls}", event.name, event.arguments_json))
+                    self._calls += 1
+                    self._known = ""  # it was the call's beginning
+        return Piece(text, reasoning, tuple(calls))
+
+    def _unknown(self, text: str) -> str:
+        """`text` less what the caller gave as prefill."""
+        if self._known.startswith(text):
+            self._known = self._known[len(text) :]
+            return ""
+        known, self._known = self._known, ""
+        return text.removeprefix(known)
