@@ -115,7 +115,10 @@ def _encode(key: str, value: Any) -> tuple[int, bytes]:
     if isinstance(value, np.ndarray):
         return _encode_array(key, value)
     scalar = np.asarray(value, dtype=None if isinstance(value, np.generic) else _scalar_dtype(key, value))
-    return _KIND_OF_DTYPE[scalar.dtype.newbyteorder("<")], scalar.tobytes()
+    little = scalar.dtype.newbyteorder("<")
+    if little not in _KIND_OF_DTYPE:
+        raise ParameterError(f"metadata {key!r}: cannot store {scalar.dtype}; use text, a number or a list")
+    return _KIND_OF_DTYPE[little], scalar.astype(little).tobytes()
 
 
 def _encode_array(key: str, values: np.ndarray[Any, Any]) -> tuple[int, bytes]:
