@@ -31,14 +31,15 @@ def test_a_false_beginning_comes_out_when_it_is_known_to_be_false() -> None:
     assert cut(("STOP",), ["aS", "T"]) == ["a", "", "ST"]
 
 
-def test_the_first_of_several_stops_wins() -> None:
+def test_the_first_of_several_stops_to_be_complete_wins() -> None:
     assert "".join(cut(("world", "lo"), ["hel", "lo world"])) == "hel"
+    assert "".join(cut(("aba", "b"), ["aba"])) == "a"
 
 
 @given(st.text("ab", max_size=12), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3), st.data())
 def test_stops_do_not_depend_on_how_the_text_is_cut(text: str, stops: list[str], data: st.DataObject) -> None:
-    places = [text.find(stop) for stop in stops if stop in text]
-    expected = text[: min(places)] if places else text
+    ends = [(text.find(stop) + len(stop), text.find(stop)) for stop in stops if stop in text]
+    expected = text[: min(ends)[1]] if ends else text
     pieces, rest = [], text
     while rest:
         length = data.draw(st.integers(1, len(rest)))

@@ -14,7 +14,7 @@ from inhouse.tokenizer import Call, Detokenizer, Event, OutputParser, Reasoning,
 
 
 class StopStrings:
-    """Ends a text before the first of `stops` in it, and never lets a part of one slip out too early."""
+    """Ends a text before the first of `stops` to be complete in it, and never lets a part of one slip out too early."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
@@ -26,11 +26,12 @@ class StopStrings:
         if self.found:
             return ""
         text = self._held + text
-        places = [place for stop in self._stops if (place := text.find(stop)) >= 0]
-        if places:
+        found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
+        if found:
             self.found = True
             self._held = ""
-            return text[: min(places)]
+            _, begin = min(found)  # the first to be complete: text that comes character by character knows no other
+            return text[:begin]
         keep = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
