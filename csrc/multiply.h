@@ -49,7 +49,7 @@ void multiply_k_rows(const Matrix& w, int64_t first, int rows, const Input& in, 
     const auto* block = reinterpret_cast<const typename K::Block*>(w.row(first + r));
     F8 sum[kFewTokens] = {};
     for (int64_t s = 0; s < spans; ++s) {
-      __builtin_prefetch(reinterpret_cast<const char*>(block + s) + 1024);
+      __builtin_prefetch(reinterpret_cast<const char*>(block + s) + 3072);
       const RowBlock<K> b(block[s]);
       for (int64_t i = 0; i < count; ++i)
         sum[i] = b.add(sum[i], in.spans[s * in.tokens + (index ? index[i] : i)]);
