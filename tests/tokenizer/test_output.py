@@ -315,6 +315,31 @@ class TestDialects:
         assert not opens_thinking("<|im_start|>assistant\n<think>\n\n</think>\n\n")
 
 
+def after(prefill: str, rest: str, *, dialect: Dialect = "qwen3_xml", thinking: bool = False) -> list[Event]:
+    parser = OutputParser(dialect, tools=TOOLS, thinking=thinking, prefill=prefill)
+    return merged([event for character in rest for event in parser.push(character)] + parser.finish())
+
+
+class TestPrefill:
+    def test_is_understood_but_not_repeated(self) -> None:
+        assert after("So: ", "yes") == [Text("yes")]
+        assert after("Hm.", " Yes.\n</think>\n\nYes.", thinking=True) == [Reasoning(" Yes."), Text("Yes.")]
+        assert after("Hm.\n</think>\n\n", "Yes.", thinking=True) == [Text("Yes.")]
+        assert after("So:\n<tool_call>\n<function=", "now>\n</function>\n</tool_call>") == [NOW]
+        assert after('{"name": ', '"now", "arguments": {}}', dialect="hermes_json") == [NOW]
+
+    def test_what_was_held_back_of_it_is_not_repeated_either(self) -> None:
+        assert after("So \n<tool_", "box") == [Text("box")]
+        assert after("So \n<tool_call>\n<func", "tion") == [Text("tion")]
+        assert after('{"name": ', '"Ada"}', dialect="hermes_json") == [Text('"Ada"}')]
+
+    @given(
+        st.text("a \n<to", max_size=8), st.text("a \n<to", max_size=8), st.sampled_from(["qwen3_xml", "hermes_json"])
+    )
+    def test_text_goes_on_where_it_ends(self, prefill: str, rest: str, dialect: Dialect) -> None:
+        assert after(prefill, rest, dialect=dialect) == ([Text(rest)] if rest else [])
+
+
 FRAGMENTS = [
     "<think>", "</think>", "<tool_call>", "</tool_call>", "<function=edit>", "<function=now>", "</function>",
     "<parameter=path>", "<parameter=count>", "</parameter>", "\n", " ", "\n\n", "a", "1", "<", ">", "ü", "```json\n",

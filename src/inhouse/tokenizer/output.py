@@ -66,10 +66,16 @@ def opens_thinking(prompt: str) -> bool:
 
 class OutputParser:
     """Splits one answer. `tools` (OpenAI's shape) give the values of XML calls their types and let calls without
-    their outer marker be recognised; `thinking` says that the prompt has already opened the reasoning."""
+    their outer marker be recognised; `thinking` says that the prompt has already opened the reasoning; `prefill` is the
+    answer's beginning where that was given: it is understood, but not given out again."""
 
     def __init__(
-        self, dialect: Dialect, *, tools: Sequence[Mapping[str, Any]] | None = None, thinking: bool = False
+        self,
+        dialect: Dialect,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        thinking: bool = False,
+        prefill: str = "",
     ) -> None:
         self._dialect = dialect
         self._schemas = schemas(tools)
@@ -82,6 +88,9 @@ class OutputParser:
         self._events: list[Event] = []
         self._final = False
         self._step: Callable[[], bool] = self._start
+        self._given = 0  # of what is held back: known to the caller
+        self.push(prefill)
+        self._given = len(self._space) + len(self._pending)
 
     def push(self, text: str) -> list[Event]:
         """The events that `text` completes, in order; neighbours of one kind are one event."""
@@ -103,7 +112,7 @@ class OutputParser:
         text = self._pending.lstrip()
         if text.startswith(_THINK):
             self._pending = text[len(_THINK) :]
-            self._outside, self._fresh = Reasoning, True
+            self._outside, self._fresh, self._given = Reasoning, True, 0
         elif _THINK.startswith(text) and not self._final:
             return False
         elif self._outside is Text and self._dialect == "hermes_json" and self._schemas:
@@ -118,8 +127,10 @@ class OutputParser:
     def _speak(self) -> bool:
         """Text or reasoning, up to the next marker."""
         if self._fresh:
-            self._pending = self._pending.lstrip()
-            if not self._pending:
+            text = self._pending.lstrip()
+            self._given = max(0, self._given - (len(self._pending) - len(text)))
+            self._pending = text
+            if not text:
                 return False
             self._fresh = False
         markers = self._markers()
@@ -133,9 +144,9 @@ class OutputParser:
         self._space = self._pending[len(before) : at]
         self._pending = self._pending[at:]
         if marker == _END_THINK:
-            self._pending = self._pending[len(marker) :]
+            self._pending, self._space = self._pending[len(marker) :], ""
             self._step = self._speak if self._owed else self._start
-            self._outside, self._fresh, self._owed = Text, True, False
+            self._outside, self._fresh, self._owed, self._given = Text, True, False, 0
         else:
             self._scanned = 0
             self._step = self._xml_call if self._dialect == "qwen3_xml" else self._json_call
@@ -237,7 +248,7 @@ class OutputParser:
         self._events.append(Call(name, arguments))
         self._owed = self._owed or self._outside is Reasoning
         self._outside, self._fresh = Text, True
-        self._pending, self._space = self._pending[end:], ""
+        self._pending, self._space, self._given = self._pending[end:], "", 0
         self._step = self._xml_rest if more else self._speak
         return True
 
@@ -253,6 +264,9 @@ class OutputParser:
         return True
 
     def _emit(self, text: str) -> None:
+        known = min(self._given, len(text))
+        self._given -= known
+        text = text[known:]
         if not text:
             return
         last = self._events[-1] if self._events else None
