@@ -189,6 +189,8 @@ class TestRun:
         with pytest.raises(ParameterError, match="name another file"):
             measure(ScriptedClient([]), results)
         assert results.read_text() == contents
+        with pytest.raises(ParameterError, match="name another file"):
+            measure(ScriptedClient([]), tmp_path)  # a directory
 
 
 class TestSolvers:

@@ -57,6 +57,8 @@ class Records:
             data = self._path.read_bytes()
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise ParameterError(f"{self._path} cannot be read ({error}); name another file") from error
         whole = data.rfind(b"\n") + 1
         try:
             lines = [json.loads(line) for line in data[:whole].splitlines()]
