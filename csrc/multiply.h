@@ -28,6 +28,7 @@ namespace inhouse::INHOUSE_ISA {
 constexpr int kTileRows = 16;
 constexpr int kVectors = kTileRows / kLanes;
 constexpr int64_t kFewTokens = 3;  // up to here, tiles do not pay
+constexpr int kPrefetch = 3072;    // bytes ahead of a row's block in use
 
 typedef int32_t IL __attribute__((vector_size(4 * kLanes)));
 
@@ -41,20 +42,21 @@ inline FL load_lanes(const float* p) {
 
 // ---- Few tokens: one row at a time ----
 
-template <class K>
-void multiply_k_rows(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t count,
+template <class K, int N>
+void multiply_k_rows(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t,
                      float* out) {
-  const int64_t spans = w.columns / kSpan;
+  const Span* a[N];
+  for (int i = 0; i < N; ++i) a[i] = in.spans + (index ? index[i] : i);
   for (int r = 0; r < rows; ++r) {
     const auto* block = reinterpret_cast<const typename K::Block*>(w.row(first + r));
-    F8 sum[kFewTokens] = {};
-    for (int64_t s = 0; s < spans; ++s) {
-      __builtin_prefetch(reinterpret_cast<const char*>(block + s) + 3072);
+    F8 sum[N] = {};
+    for (int64_t s = 0; s < w.columns / kSpan; ++s) {
+      __builtin_prefetch(reinterpret_cast<const char*>(block + s) + kPrefetch);
       const RowBlock<K> b(block[s]);
-      for (int64_t i = 0; i < count; ++i)
-        sum[i] = b.add(sum[i], in.spans[s * in.tokens + (index ? index[i] : i)]);
+#pragma GCC unroll 4
+      for (int i = 0; i < N; ++i) sum[i] = b.add(sum[i], a[i][s * in.tokens]);
     }
-    for (int64_t i = 0; i < count; ++i) out[i * kChunk + r] = sum8(sum[i]);
+    for (int i = 0; i < N; ++i) out[i * kChunk + r] = sum8(sum[i]);
   }
 }
 
@@ -257,6 +259,16 @@ void multiply_signed_tiles(const Matrix& w, int64_t first, int rows, const Input
 
 // ---- Float weights ----
 
+inline void unpack_stretch(Format format, const uint8_t* data, int64_t count, float* out) {
+  int64_t i = 0;
+  if (format == Format::F16)
+    for (; i + kLanes <= count; i += kLanes) {
+      const FL v = load_half(reinterpret_cast<const uint16_t*>(data) + i);
+      std::memcpy(out + i, &v, sizeof v);
+    }
+  unpack_float(format, data + i * block_size(format).bytes, count - i, out + i);
+}
+
 // Columns go in stretches that fit L1, each unpacked once for all tokens.
 void multiply_float(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t count,
                     float* out) {
@@ -267,7 +279,7 @@ void multiply_float(const Matrix& w, int64_t first, int rows, const Input& in, c
     const int64_t n = std::min(kStretch, w.columns - c);
     for (int r = 0; r < rows; ++r) {
       alignas(32) float row[kStretch];
-      unpack_float(w.format, w.row(first + r) + c * bytes, n, row);
+      unpack_stretch(w.format, w.row(first + r) + c * bytes, n, row);
       for (int64_t i = 0; i < count; ++i)
         out[i * kChunk + r] += dot(row, in.x + (index ? index[i] : i) * in.columns + c, n);
     }
@@ -282,7 +294,10 @@ void multiply(const Matrix& w, int64_t first, int rows, const Input& in, const i
   if (is_k(w.format)) {
     with_k_format(w.format, [&](auto k) {
       using K = decltype(k);
-      const auto run = count <= kFewTokens ? multiply_k_rows<K> : multiply_k_tiles<K>;
+      const auto run = count > kFewTokens ? multiply_k_tiles<K>
+                       : count == 1       ? multiply_k_rows<K, 1>
+                       : count == 2       ? multiply_k_rows<K, 2>
+                                          : multiply_k_rows<K, 3>;
       run(w, first, rows, in, index, count, out);
     });
   } else {

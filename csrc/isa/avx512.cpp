@@ -34,6 +34,9 @@ inline V dot_signed(V total, V values, V act) {
 }
 
 inline __m512i load512(const void* p) { return _mm512_loadu_si512(p); }
+inline __m512i join(const void* low, const void* high) {
+  return _mm512_inserti64x4(_mm512_castsi256_si512(load256(low)), load256(high), 1);
+}
 inline F8 fold(__m512i v) {
   return _mm256_cvtepi32_ps(_mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1)));
 }
@@ -59,8 +62,8 @@ struct RowBlock<Q4K> {
     __m512i total = _mm512_setzero_si512();
 #pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
-      const __m512i a0 = load512(a.q + 128 * j), a1 = load512(a.q + 128 * j + 64);
-      const __m512i even = _mm512_shuffle_i64x2(a0, a1, 0x44), odd = _mm512_shuffle_i64x2(a0, a1, 0xee);
+      const __m512i even = join(a.q + 128 * j, a.q + 128 * j + 64);
+      const __m512i odd = join(a.q + 128 * j + 32, a.q + 128 * j + 96);
       const __m512i low = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_and_si512(code[j], nibble), even);
       const __m512i high = _mm512_dpbusd_epi32(_mm512_setzero_si512(),
                                                _mm512_and_si512(_mm512_srli_epi16(code[j], 4), nibble), odd);

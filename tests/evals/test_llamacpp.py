@@ -115,7 +115,12 @@ def test_missing_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_real_peer(starter: Path) -> None:
     pytest.importorskip("llama_cpp")
     client = LlamaCppClient(starter, context=256)
-    answer = complete(client, ask("One, two,", max_tokens=4))
-    assert "three" in answer.message.content
+    request = ChatRequest(
+        [Message("user", "Count to five in words.")],
+        sampling=Sampling(max_tokens=8, stop=(", four",)),
+        prefill="one, two,",
+    )
+    answer = complete(client, request)
+    assert (answer.message.content, answer.finish) == ("one, two, three", "stop")
     assert answer.usage.prompt_tokens > 30
     client.close()
