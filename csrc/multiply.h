@@ -60,25 +60,26 @@ void multiply_k_rows(const Matrix& w, int64_t first, int rows, const Input& in, 
   }
 }
 
-template <class Block>
-void multiply_signed_rows(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index,
-                          int64_t count, float* out) {
-  const int64_t groups = w.columns / 32;
+template <class Block, int N>
+void multiply_signed_rows(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t,
+                          float* out) {
+  const Span* a[N];
+  for (int i = 0; i < N; ++i) a[i] = in.spans + (index ? index[i] : i);
   for (int r = 0; r < rows; ++r) {
-    const uint8_t* row = w.row(first + r);
-    F8 sum[kFewTokens] = {};
-    float offset[kFewTokens] = {};
-    for (int64_t g = 0; g < groups; ++g) {
+    const uint8_t* const row = w.row(first + r);
+    F8 sum[N] = {};
+    float offset[N] = {};
+    for (int64_t g = 0; g < w.columns / 32; ++g) {
       Signed32 b;
       unpack_group<Block>(row, g, b);
-      for (int64_t i = 0; i < count; ++i) {
-        const Span& a = in.spans[g / 8 * in.tokens + (index ? index[i] : i)];
-        const I8 dot = row_signed(b.value, a.q + g % 8 * 32);
-        sum[i] += __builtin_convertvector(dot, F8) * (a.d * b.d);
-        offset[i] += a.d * b.m * a.sum32[g % 8];
+#pragma GCC unroll 4
+      for (int i = 0; i < N; ++i) {
+        const Span& s = a[i][g / 8 * in.tokens];
+        sum[i] += __builtin_convertvector(row_signed(b.value, s.q + g % 8 * 32), F8) * (s.d * b.d);
+        offset[i] += s.d * b.m * s.sum32[g % 8];
       }
     }
-    for (int64_t i = 0; i < count; ++i) out[i * kChunk + r] = sum8(sum[i]) + offset[i];
+    for (int i = 0; i < N; ++i) out[i * kChunk + r] = sum8(sum[i]) + offset[i];
   }
 }
 
@@ -174,7 +175,7 @@ void fill_tile(SignedTile& tile, const Matrix& w, int64_t first, int rows, int64
     for (int g = 0; g < groups; ++g) {
       Signed32 b{};
       if (r < rows) unpack_group<Block>(w.row(first + r), first_group + g, b);
-      std::memcpy(value[r] + 32 * g, b.value, 32);
+      std::memcpy(value[r] + 32 * g, &b.value, 32);
       tile.d[g][r] = b.d;
       tile.m[g][r] = b.m + kSignedBias * b.d;
     }
@@ -269,21 +270,22 @@ inline void unpack_stretch(Format format, const uint8_t* data, int64_t count, fl
   unpack_float(format, data + i * block_size(format).bytes, count - i, out + i);
 }
 
-// Columns go in stretches that fit L1, each unpacked once for all tokens.
+// Columns go in stretches that fit L1, each unpacked once for all tokens; for few tokens row after row, as the
+// memory's own prefetching likes it.
 void multiply_float(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t count,
                     float* out) {
   constexpr int64_t kStretch = 1024;
-  const int64_t bytes = block_size(w.format).bytes;
+  const int64_t bytes = block_size(w.format).bytes, step = count > kFewTokens ? kStretch : w.columns;
   for (int64_t i = 0; i < count; ++i) std::fill_n(out + i * kChunk, rows, 0.0f);
-  for (int64_t c = 0; c < w.columns; c += kStretch) {
-    const int64_t n = std::min(kStretch, w.columns - c);
-    for (int r = 0; r < rows; ++r) {
-      alignas(32) float row[kStretch];
-      unpack_stretch(w.format, w.row(first + r) + c * bytes, n, row);
-      for (int64_t i = 0; i < count; ++i)
-        out[i * kChunk + r] += dot(row, in.x + (index ? index[i] : i) * in.columns + c, n);
-    }
-  }
+  for (int64_t start = 0; start < w.columns; start += step)
+    for (int r = 0; r < rows; ++r)
+      for (int64_t c = start; c < std::min(start + step, w.columns); c += kStretch) {
+        const int64_t n = std::min(kStretch, w.columns - c);
+        alignas(64) float row[kStretch];
+        unpack_stretch(w.format, w.row(first + r) + c * bytes, n, row);
+        for (int64_t i = 0; i < count; ++i)
+          out[i * kChunk + r] += dot(row, in.x + (index ? index[i] : i) * in.columns + c, n);
+      }
 }
 
 void multiply(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t count,
@@ -303,7 +305,10 @@ void multiply(const Matrix& w, int64_t first, int rows, const Input& in, const i
   } else {
     with_signed_format(w.format, [&](auto block) {
       using Block = decltype(block);
-      const auto run = count <= kFewTokens ? multiply_signed_rows<Block> : multiply_signed_tiles<Block>;
+      const auto run = count > kFewTokens ? multiply_signed_tiles<Block>
+                       : count == 1       ? multiply_signed_rows<Block, 1>
+                       : count == 2       ? multiply_signed_rows<Block, 2>
+                                          : multiply_signed_rows<Block, 3>;
       run(w, first, rows, in, index, count, out);
     });
   }
@@ -362,7 +367,7 @@ void dequantize(const Matrix& w, int64_t row, float* out) {
     for (int64_t g = 0; g < w.columns / 32; ++g) {
       Signed32 b;
       unpack_group<decltype(block)>(data, g, b);
-      for (int i = 0; i < 32; ++i) out[32 * g + i] = b.d * b.value[i] + b.m;
+      for (int i = 0; i < 32; ++i) out[32 * g + i] = b.d * static_cast<int8_t>(b.value[i]) + b.m;
     }
   });
 }

@@ -132,69 +132,82 @@ struct Q3K {
   }
 };
 
+typedef uint8_t B16 __attribute__((vector_size(16)));
+typedef uint8_t B32 __attribute__((vector_size(32)));  // signed or not, as its user says
+
+template <class T>
+inline T load_bytes(const void* p) {
+  T v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+// Both halves in one vector, without a way through memory.
+inline B32 join(B16 low, B16 high) {
+  return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20,
+                                 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+}
+
 // Formats with a float scale per 32 columns, as w = d[g] · value + m[g] with signed bytes: 32 columns at a time.
 struct Signed32 {
-  alignas(32) int8_t value[32];
+  B32 value;
   float d, m;
 };
+
+// Sixteen bytes of nibbles as columns 0..15 (low) and 16..31 (high).
+inline B32 unpack_nibbles(const uint8_t* q) {
+  const B16 v = load_bytes<B16>(q);
+  return join(v & 15, v >> 4);
+}
 
 inline void unpack_signed(const BlockQ4_0& b, Signed32& out) {
   out.d = from_half(b.d);
   out.m = 0;
-  for (int i = 0; i < 16; ++i) {
-    out.value[i] = static_cast<int8_t>((b.q[i] & 15) - 8);
-    out.value[i + 16] = static_cast<int8_t>((b.q[i] >> 4) - 8);
-  }
+  out.value = unpack_nibbles(b.q) - 8;
 }
 
 inline void unpack_signed(const BlockQ4_1& b, Signed32& out) {
   out.d = from_half(b.d);
   out.m = from_half(b.m);
-  for (int i = 0; i < 16; ++i) {
-    out.value[i] = static_cast<int8_t>(b.q[i] & 15);
-    out.value[i + 16] = static_cast<int8_t>(b.q[i] >> 4);
-  }
+  out.value = unpack_nibbles(b.q);
 }
 
-template <class Block>
-inline void unpack_5bit(const Block& b, int offset, Signed32& out) {
-  uint32_t high;
-  std::memcpy(&high, b.high, 4);
-  for (int i = 0; i < 16; ++i) {
-    out.value[i] = static_cast<int8_t>(((b.q[i] & 15) | ((high >> i) & 1) << 4) - offset);
-    out.value[i + 16] = static_cast<int8_t>(((b.q[i] >> 4) | ((high >> (i + 16)) & 1) << 4) - offset);
-  }
+// The high bits of 32 columns: 16 in each byte whose bit is set.
+inline B32 spread_bits(const uint8_t* bits) {
+  const uint8_t a = bits[0], b = bits[1], c = bits[2], d = bits[3];
+  const B16 low = {a, a, a, a, a, a, a, a, b, b, b, b, b, b, b, b};
+  const B16 high = {c, c, c, c, c, c, c, c, d, d, d, d, d, d, d, d};
+  const B16 mask = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+  return reinterpret_cast<B32>((join(low, high) & join(mask, mask)) != 0) & 16;
 }
 
 inline void unpack_signed(const BlockQ5_0& b, Signed32& out) {
   out.d = from_half(b.d);
   out.m = 0;
-  unpack_5bit(b, 16, out);
+  out.value = (unpack_nibbles(b.q) | spread_bits(b.high)) - 16;
 }
 
 inline void unpack_signed(const BlockQ5_1& b, Signed32& out) {
   out.d = from_half(b.d);
   out.m = from_half(b.m);
-  unpack_5bit(b, 0, out);
+  out.value = unpack_nibbles(b.q) | spread_bits(b.high);
 }
 
 inline void unpack_signed(const BlockQ8_0& b, Signed32& out) {
   out.d = from_half(b.d);
   out.m = 0;
-  std::memcpy(out.value, b.q, 32);
+  out.value = load_bytes<B32>(b.q);
 }
 
-inline void unpack_iq4(const uint8_t* q, int8_t* value) {
-  for (int i = 0; i < 16; ++i) {
-    value[i] = kIQ4Values[q[i] & 15];
-    value[i + 16] = kIQ4Values[q[i] >> 4];
-  }
+inline B32 unpack_iq4(const uint8_t* q) {
+  const B16 table = load_bytes<B16>(kIQ4Values), v = load_bytes<B16>(q);
+  return join(__builtin_shuffle(table, v & 15), __builtin_shuffle(table, v >> 4));
 }
 
 inline void unpack_signed(const BlockIQ4_NL& b, Signed32& out) {
   out.d = from_half(b.d);
   out.m = 0;
-  unpack_iq4(b.q, out.value);
+  out.value = unpack_iq4(b.q);
 }
 
 // Group g (of 32 columns) of a row, whatever the block size.
@@ -210,7 +223,7 @@ inline void unpack_group<BlockIQ4_XS>(const uint8_t* row, int64_t g, Signed32& o
   const int scale = ((b.scales_low[i / 2] >> (4 * (i % 2))) & 15) | ((b.scales_high >> (2 * i)) & 3) << 4;
   out.d = from_half(b.d) * static_cast<float>(scale - 32);
   out.m = 0;
-  unpack_iq4(b.q + 16 * i, out.value);
+  out.value = unpack_iq4(b.q + 16 * i);
 }
 
 // Any stretch of a float row as float32.

@@ -39,10 +39,15 @@ inline I8 row_mins(const KBlock& b, const Span& a) {
 }
 
 // |w| · sign(a, w): activations are never −128, so the sign never overflows, and 2 · 128 · 127 fits an int16.
-inline I8 row_signed(const int8_t* value, const int8_t* q) {
-  const __m256i w = load256(value);
-  const __m256i product = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(load256(q), w));
+inline I8 row_signed(B32 value, const int8_t* q) {
+  const __m256i w = reinterpret_cast<__m256i>(value);
+  const __m256i magnitude = _mm256_abs_epi8(w), signed_q = _mm256_sign_epi8(load256(q), w);
+#if defined(__AVX512VNNI__)
+  return reinterpret_cast<I8>(_mm256_dpbusd_epi32(_mm256_setzero_si256(), magnitude, signed_q));
+#else
+  const __m256i product = _mm256_maddubs_epi16(magnitude, signed_q);
   return reinterpret_cast<I8>(_mm256_madd_epi16(product, _mm256_set1_epi16(1)));
+#endif
 }
 
 // The scales (first eight bytes) and minima (last eight) of a Q4_K or Q5_K block.

@@ -65,8 +65,10 @@ inline I8 row_mins(const KBlock& b, const Span& a) {
   for (int g = 0; g < kSpan / kGroup; ++g) total[g % 8] += b.min[g] * (kGroup == 32 ? a.sum32[g] : a.sum16[g]);
   return total;
 }
-inline I8 row_signed(const int8_t* value, const int8_t* q) {
-  return join(dot16(value, q), dot16(value + 16, q + 16));
+inline I8 row_signed(B32 value, const int8_t* q) {
+  int8_t w[32];
+  std::memcpy(w, &value, 32);
+  return join(dot16(w, q), dot16(w + 16, q + 16));
 }
 
 }  // namespace inhouse::neon

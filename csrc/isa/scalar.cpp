@@ -62,9 +62,9 @@ inline I8 row_mins(const KBlock& b, const Span& a) {
   for (int g = 0; g < kSpan / kGroup; ++g) total[g % 8] += b.min[g] * (kGroup == 32 ? a.sum32[g] : a.sum16[g]);
   return total;
 }
-inline I8 row_signed(const int8_t* value, const int8_t* q) {
+inline I8 row_signed(B32 value, const int8_t* q) {
   I8 total{};
-  for (int i = 0; i < 32; ++i) total[i / 4] += value[i] * q[i];
+  for (int i = 0; i < 32; ++i) total[i / 4] += static_cast<int8_t>(value[i]) * q[i];
   return total;
 }
 

@@ -30,8 +30,12 @@ class RecordingEngine:
         params: SamplingParams,
         tools: Sequence[Mapping[str, Any]] | None = None,
         prefill: str = "",
+        *,
+        template_flags: Mapping[str, Any] | None = None,
     ) -> Generator[Chunk]:
-        self.asked = SimpleNamespace(messages=messages, params=params, tools=tools, prefill=prefill)
+        self.asked = SimpleNamespace(
+            messages=messages, params=params, tools=tools, prefill=prefill, flags=template_flags
+        )
         try:
             yield from self.chunks
         finally:
@@ -68,7 +72,9 @@ def test_every_field_of_a_request_reaches_the_engine() -> None:
     ]
     schema = {"type": "object", "properties": {"at": {"type": "integer"}}}
     request = ChatRequest(messages, [Tool("look", "Looks.", schema)], sampling, "So")
-    assert complete(InProcessClient(engine), request).message.content == "So"
+    client = InProcessClient(engine, template_flags={"enable_thinking": False})
+    assert complete(client, request).message.content == "So"
+    assert engine.asked.flags == {"enable_thinking": False}
     assert engine.asked.params == SamplingParams(0.5, 30, 0.9, 0.1, 0.2, 0.3, 1.1, 7, ("x",), 100)
     assert engine.asked.prefill == "So"
     function = {"name": "look", "arguments": '{"at": 1}'}

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 from parrot import TEMPLATE, parrot
+from tiny import attention_model
 
 from inhouse import LLM, SamplingParams
+from inhouse.client.inprocess import InProcessClient
+from inhouse.client.types import ChatRequest, Message, complete
 from inhouse.errors import ContextLengthError, InhouseError, ParameterError, TemplateError
+from inhouse.kernels.reference import ReferenceBackend
 from inhouse.models import CausalLM
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -119,6 +127,31 @@ def test_closed_means_closed() -> None:
     with pytest.raises(InhouseError, match="closed"):
         llm.logits([1])
     llm.close()
+
+
+def test_closing_frees_the_model() -> None:
+    model = attention_model(ReferenceBackend())
+    gone = weakref.ref(model)
+    llm = LLM.of(model)
+    llm.generate([1, 2, 3], SamplingParams(max_tokens=2))
+    llm.close()
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+def test_the_client_streams_from_the_engine() -> None:
+    client = InProcessClient(parrot("Good", " day", "!!"))
+    answer = complete(client, ChatRequest([Message("user", "Hi")], prefill="Well, "))
+    assert answer.message.content == "Well, Good day!!"
+    assert (answer.finish, answer.usage.completion_tokens) == ("stop", 3)
+    thinking = InProcessClient(parrot("Hm.", "</think>", "Yes."), template_flags={"thinking": True})
+    assert complete(thinking, ChatRequest([Message("user", "Hi")])).message.reasoning == "Hm."
+
+
+def test_importing_the_package_does_not_load_an_engine() -> None:
+    script = "import sys, inhouse.errors; assert 'inhouse.engine' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @pytest.fixture

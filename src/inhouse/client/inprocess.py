@@ -61,6 +61,8 @@ class Engine(Protocol[Params]):
         params: Params,
         tools: Sequence[Mapping[str, Any]] | None = None,
         prefill: str = "",
+        *,
+        template_flags: Mapping[str, Any] | None = None,
     ) -> Generator[EngineChunk]:
         """One answer; closing the generator ends it."""
 
@@ -68,10 +70,15 @@ class Engine(Protocol[Params]):
 
 
 class InProcessClient:
-    """Answers conversations with an engine of this process (an `inhouse.LLM`)."""
+    """Answers conversations with an engine of this process (an `inhouse.LLM`).
 
-    def __init__(self, engine: Engine[Any]) -> None:
+    `template_flags` are switches of the model's chat template, for all conversations: enable_thinking, or
+    preserve_thinking, without which a thinking model reads its earlier turns anew each time.
+    """
+
+    def __init__(self, engine: Engine[Any], *, template_flags: Mapping[str, Any] | None = None) -> None:
         self._engine = engine
+        self._flags = template_flags
 
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         """The engine's answer as it comes; closing the iterator ends it in the engine as well."""
@@ -90,7 +97,8 @@ class InProcessClient:
         )
         messages = [_message(message) for message in request.messages]
         tools = [_tool(tool) for tool in request.tools] or None
-        with closing(self._engine.stream_chat(messages, params, tools, request.prefill)) as chunks:
+        answer = self._engine.stream_chat(messages, params, tools, request.prefill, template_flags=self._flags)
+        with closing(answer) as chunks:
             for chunk in chunks:
                 if chunk.text or chunk.reasoning or chunk.tool_calls or chunk.finish_reason:
                     yield _delta(chunk)

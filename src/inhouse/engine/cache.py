@@ -1,7 +1,7 @@
 """The memory of past sequences: a prompt that begins like one of them is not computed again from its start.
 
-Knows tokens and states, not text. The interface is three words: `acquire` a sequence for a prompt, `release` it
-after use, `clear`. Behind it, for now, lies a list of whole sequences, the least recently used first.
+Knows tokens and states, not text. The interface is two words: `acquire` a sequence for a prompt, `release` it after
+use. Behind it, for now, lies a list of whole sequences, the least recently used first.
 """
 
 from __future__ import annotations
@@ -62,10 +62,6 @@ class SequenceCache:
             self._kept.append(sequence)
         while self._kept and self.nbytes > self._budget:
             del self._kept[0]
-
-    def clear(self) -> None:
-        """Forgets everything."""
-        self._kept.clear()
 
 
 def _common_prefix(a: Tokens[int], b: Tokens[int]) -> int:

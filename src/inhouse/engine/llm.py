@@ -11,6 +11,7 @@ One engine, used from any thread: the model computes one chunk or one token at a
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from threading import Lock
@@ -42,6 +43,14 @@ Tools: TypeAlias = Sequence[Mapping[str, Any]] | None
 DEFAULT_CONTEXT = 32_768  # tokens: long enough for work on a repository, short enough for a laptop
 SMALLEST_CONTEXT = 2048  # tokens: the default is never less, however little memory is free
 CACHE_BYTES = 4 << 30  # at most; a quarter of the free memory where that is less
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """All that holds on to the model; `cache` is used under the lock that the runner takes for each computation."""
+
+    runner: ModelRunner
+    cache: SequenceCache
 
 
 class LLM:
@@ -178,13 +187,14 @@ class LLM:
     def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
         """Next-token logits (T, V), float32, after each of `ids` (T,). Raises ContextLengthError, ParameterError."""
         ids = self._checked([int(id) for id in ids], answer=0)
-        return self._running().logits(ids)
+        return self._open().runner.logits(ids)
 
     def close(self) -> None:
-        """Frees model and memory. May be called twice; any other use raises InhouseError."""
-        with self._lock:
-            self._runner = None
-            self._cache.clear()
+        """Frees model and memory, as soon as streams that have begun are done. May be called twice.
+
+        Any other use raises InhouseError from then on.
+        """
+        self._parts = None
 
     def __enter__(self) -> LLM:
         return self
@@ -192,10 +202,10 @@ class LLM:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _running(self) -> ModelRunner:
-        if self._runner is None:
+    def _open(self) -> _Parts:
+        if self._parts is None:
             raise InhouseError("this LLM is closed: open the model again")
-        return self._runner
+        return self._parts
 
     def _checked(self, ids: list[int], answer: int) -> list[int]:
         """`ids` if they are tokens of the model and leave room for `answer` more."""
@@ -221,21 +231,21 @@ class LLM:
         cancelled: Cancelled | None,
     ) -> Generator[Chunk]:
         """Checks what can be checked and returns the generation, not yet begun."""
-        self._running()
+        self._open()
         self._checked(prompt, params.max_tokens or 1)
         limit = params.max_tokens or self.context - len(prompt)
         return self._run(Request(prompt, params, text, self._eos, limit, progress, cancelled))
 
     def _run(self, request: Request) -> Generator[Chunk]:
         """One generation, on a sequence that comes from the cache and goes back to it however this ends."""
-        runner = self._running()
+        parts = self._open()
         with self._lock:
-            sequence = self._cache.acquire(request.prompt)
+            sequence = parts.cache.acquire(request.prompt)
         try:
-            yield from generate(runner, sequence, request)
+            yield from generate(parts.runner, sequence, request)
         finally:
             with self._lock:
-                self._cache.release(sequence)
+                parts.cache.release(sequence)
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Tokenizer | None:
@@ -256,4 +266,5 @@ def _context(model: CausalLM, asked: int | None, free: int) -> int:
         return asked
     empty, small = TokenSequence(model.new_layers, 0), TokenSequence(model.new_layers, 4096)
     per_token = (small.nbytes - empty.nbytes) / (small.capacity - empty.capacity)
-    return min(most, DEFAULT_CONTEXT, max(SMALLEST_CONTEXT, int(free / 2 / per_token)))
+    fitting = int(free / 2 / per_token) if per_token else most  # a model without attention needs none
+    return min(most, DEFAULT_CONTEXT, max(SMALLEST_CONTEXT, fitting))
