@@ -34,6 +34,7 @@ from inhouse.errors import ContextLengthError, InhouseError, ParameterError
 from inhouse.kernels.backend import Backend
 from inhouse.kernels.cpu import CpuBackend
 from inhouse.models import CausalLM, build_model
+from inhouse.store.store import resolve
 from inhouse.tokenizer import OutputParser, Tokenizer, detect_dialect
 from inhouse.weights.checkpoint import Checkpoint, open_checkpoint
 
@@ -74,8 +75,6 @@ class LLM:
         backend: Backend | None = None,
         cache_bytes: int | None = None,
     ) -> None:
-        from inhouse.store import resolve
-
         checkpoint = open_checkpoint(resolve(model))
         built = build_model(checkpoint.config, checkpoint.tensors, backend or CpuBackend(threads=threads))
         self._set_up(built, _tokenizer(checkpoint), context, cache_bytes)
@@ -106,10 +105,8 @@ class LLM:
         own = tokenizer.eos_ids if tokenizer is not None else ()
         self._eos = frozenset((*own, *model.config.eos_token_ids))
         self._lock = Lock()
-        self._cache = SequenceCache(
-            model.new_layers, min(CACHE_BYTES, free // 4) if cache_bytes is None else cache_bytes
-        )
-        self._runner: ModelRunner | None = ModelRunner(model, self._lock)
+        budget = min(CACHE_BYTES, free // 4) if cache_bytes is None else cache_bytes
+        self._parts: _Parts | None = _Parts(ModelRunner(model, self._lock), SequenceCache(model.new_layers, budget))
 
     @property
     def tokenizer(self) -> Tokenizer:
