@@ -45,7 +45,7 @@ class Hub:
 
 @dataclass(frozen=True)
 class Entry:
-    """A model by name. `size`: bytes on disk (a little more or less from a hub); `memory`: what a machine should have."""
+    """A model by name. `size`: bytes on disk, about that for a hub; `memory`: bytes that a machine should have."""
 
     name: str
     title: str

@@ -64,17 +64,23 @@ class Store:
         """Whether that model is here."""
         return _plain(name) and (self.root / name).is_dir() and _model_in(self.root / name) is not None
 
-    def remove(self, name: str) -> int:
-        """Deletes a model, and what an interrupted pull of it left; the bytes freed. Raises ModelNotFoundError."""
-        left = self.root / ".partial" / name
-        if not (_plain(name) and ((self.root / name).is_dir() or left.is_dir())):
-            self.path(name)  # says what there is
-        freed = 0
-        for folder in (self.root / name, left):
-            if folder.is_dir():
-                freed += _size(folder)
-                shutil.rmtree(folder)
-        return freed
+    def size(self, name: str) -> int:
+        """Bytes on disk of a model and of what an interrupted pull of it left. Raises ModelNotFoundError."""
+        return sum(map(_size, self._folders(name)))
+
+    def remove(self, name: str) -> None:
+        """Deletes a model, and what an interrupted pull of it left. Raises ModelNotFoundError."""
+        for folder in self._folders(name):
+            shutil.rmtree(folder)
+
+    def _folders(self, name: str) -> tuple[Path, ...]:
+        """All that belongs to a model; at least one directory."""
+        candidates = (self.root / name, self.root / ".partial" / name) if _plain(name) else ()
+        found = tuple(folder for folder in candidates if folder.is_dir())
+        if not found:
+            here = ", ".join(model.name for model in self.list()) or "none"
+            raise ModelNotFoundError(f"no model {name!r} in {self.root}; here are: {here}")
+        return found
 
 
 def default_root() -> Path:

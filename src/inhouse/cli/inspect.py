@@ -1,0 +1,72 @@
+"""`inhouse inspect`: what is in a model file and what it costs to run. Reads headers only."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from inhouse.cli.common import (
+    Subparsers,
+    add_model,
+    command,
+    gigabytes,
+    model_path,
+    positive,
+    print_json,
+    print_table,
+)
+from inhouse.weights.checkpoint import open_checkpoint
+from inhouse.weights.summary import summarize
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = command(
+        subparsers,
+        "inspect",
+        "Show a model's architecture, its parameters in all and per token, the bytes of each number format, and the "
+        "memory that it needs at a given context. Reads the file's header only.",
+        "inhouse inspect starter\ninhouse inspect model.gguf --context 32768\ninhouse inspect ./checkpoint --json",
+    )
+    add_model(parser)
+    parser.add_argument("--context", type=positive, metavar="N", help="tokens (default: the model's longest)")
+    parser.add_argument("--json", action="store_true", help="write JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    path = model_path(args.model)
+    with open_checkpoint(path) as checkpoint:
+        summary = summarize(checkpoint, args.context)
+        skipped, file_format = checkpoint.skipped, checkpoint.format
+    if args.json:
+        numbers = asdict(summary) | {"bytes_by_format": dict(summary.bytes_by_format)}
+        print_json(
+            {
+                "path": str(path),
+                "format": file_format,
+                **numbers,
+                "memory_bytes": summary.memory_bytes,
+                "skipped_tensors": len(skipped),
+            }
+        )
+        return 0
+    rows = [
+        ("file", f"{path} ({file_format})"),
+        ("architecture", f"{summary.architecture}, {summary.layers} layers"),
+        (
+            "parameters",
+            f"{_billions(summary.parameters)}, of which a token uses {_billions(summary.active_parameters)}",
+        ),
+        ("weights", f"{gigabytes(summary.weight_bytes)}, of which a token reads {gigabytes(summary.active_bytes)}"),
+        *(("  " + name, gigabytes(size)) for name, size in summary.bytes_by_format),
+        ("context", f"{summary.context:,} tokens: {gigabytes(summary.kv_bytes)} of keys and values"),
+        ("state", f"{gigabytes(summary.state_bytes)} per sequence, whatever its length"),
+        ("memory", f"{gigabytes(summary.memory_bytes)} for weights and one sequence of that length"),
+    ]
+    if skipped:
+        rows.append(("not used", f"{len(skipped)} tensors of other parts, e.g. {skipped[0]}"))
+    print_table(rows)
+    return 0
+
+
+def _billions(count: int) -> str:
+    return f"{count / 1e9:.2f} B" if count >= 1e9 else f"{count / 1e6:.2f} M"
