@@ -86,10 +86,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    chosen = next((word for word in argv if not word.startswith("-")), None)
+    if argv and argv[0] in COMMANDS:
+        importlib.import_module(f"inhouse.cli.{argv[0]}").add_parser(subparsers)
+        # By itself argparse finds no optional positional (generate's PROMPT) that comes after an option.
+        return subparsers.choices[argv[0]].parse_intermixed_args(argv[1:], argparse.Namespace(command=argv[0]))
     for name, summary in COMMANDS.items():
-        if name == chosen:
-            importlib.import_module(f"inhouse.cli.{name}").add_parser(subparsers)
-        else:
-            subparsers.add_parser(name, help=summary)
+        subparsers.add_parser(name, help=summary)
     return parser.parse_args(argv)

@@ -1,0 +1,76 @@
+"""`inhouse bench`: measure a model on this machine."""
+
+from __future__ import annotations
+
+import argparse
+
+from inhouse.cli.common import Subparsers, add_model, command, gigabytes, model_path, positive, print_json, print_table
+from inhouse.cli.meter import Meter
+from inhouse.evals.bench import Plan, Report, bench
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = command(
+        subparsers,
+        "bench",
+        "Measure how fast a model reads prompts (prefill) and writes (decode), its time to the first token, its peak "
+        "memory, and how much of this machine's memory bandwidth decoding uses. With --vs llama.cpp, the two take "
+        "turns in the same run.",
+        "inhouse bench starter\ninhouse bench starter --vs llama.cpp --json\n"
+        "inhouse synth --like qwen3.6-35b-a3b -o full.gguf && inhouse bench full.gguf",
+    )
+    add_model(parser)
+    parser.add_argument(
+        "--vs", choices=["llama.cpp"], help="measure that program in the same run (needs inhouse[peer])"
+    )
+    parser.add_argument("--threads", type=positive, metavar="N", help="processors to use (default: all)")
+    parser.add_argument("--prompts", type=_sizes, default=Plan.prompts, metavar="N,N", help="default: 128,512,2048")
+    parser.add_argument("--repeats", type=positive, default=Plan.repeats, metavar="N", help="medians of N (default 3)")
+    parser.add_argument("--json", action="store_true", help="write JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    plan = Plan(prompts=args.prompts, repeats=args.repeats)
+    with Meter() as meter:
+        report = bench(
+            model_path(args.model), plan=plan, threads=args.threads, peer=args.vs is not None, progress=meter.update
+        )
+    if args.json:
+        print_json(report.to_json())
+    else:
+        _print(report)
+    return 0
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(positive(part) for part in text.split(","))
+
+
+def _print(report: Report) -> None:
+    engines = [figures for figures in (report.ours, report.peer) if figures is not None]
+    print(f"{report.model}, {report.threads} threads")
+    rows = [("", *(figures.engine.split(" (")[0].split(",")[0] for figures in engines))]
+    for index, measured in enumerate(report.ours.prefill):
+        speeds = [f"{figures.prefill[index].rate:.1f} tok/s" for figures in engines]
+        rows.append((f"prefill, {measured.tokens} tokens", *speeds))
+        first = [f"{figures.prefill[index].median:.2f} s" for figures in engines]
+        rows.append(("  time to first token", *first))
+    rows.append((f"decode, {report.ours.decode.tokens} tokens", *(f"{f.decode.rate:.2f} tok/s" for f in engines)))
+    rows.append(("  of memory bandwidth", *(f"{report.bandwidth_share(figures):.0%}" for figures in engines)))
+    rows.append(("peak memory", *(gigabytes(figures.peak_memory) for figures in engines)))
+    rows.append(("time to load", *(f"{figures.load_seconds:.1f} s" for figures in engines)))
+    if report.peer is not None:
+        rows = [(*row, _ratio(report, row[0])) for row in rows]
+    print_table(rows)
+    print(f"memory reads {gigabytes(report.bandwidth)}/s; a decoded token moves {gigabytes(report.bytes_per_token)}")
+    if report.peer is not None and not report.alternating:
+        print("measured one after the other: both at once do not fit into this machine's memory")
+
+
+def _ratio(report: Report, row: str) -> str:
+    """The last column: our speed over the peer's."""
+    if not row:
+        return "ratio"
+    kind, _, tokens = row.partition(", ")
+    key = {"decode": "decode", "prefill": f"prefill_{tokens.split()[0] if tokens else ''}"}.get(kind, "")
+    return f"{report.ratios[key]:.2f} x" if key in report.ratios else ""
