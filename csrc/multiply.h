@@ -19,6 +19,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels.h"
 #include "row_block.h"
@@ -28,7 +29,7 @@ namespace inhouse::INHOUSE_ISA {
 constexpr int kTileRows = 16;
 constexpr int kVectors = kTileRows / kLanes;
 constexpr int64_t kFewTokens = 3;  // up to here, tiles do not pay
-constexpr int kPrefetch = 3072;    // bytes ahead of a row's block in use
+constexpr int kPrefetch = 8192;    // bytes ahead of a row's block in use: far more than the processor looks ahead by itself
 
 typedef int32_t IL __attribute__((vector_size(4 * kLanes)));
 
@@ -42,6 +43,12 @@ inline FL load_lanes(const float* p) {
 
 // ---- Few tokens: one row at a time ----
 
+template <int kBytes>
+inline void prefetch(const void* block) {
+#pragma GCC unroll 8
+  for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(static_cast<const char*>(block) + kPrefetch + i);
+}
+
 template <class K, int N>
 void multiply_k_rows(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t,
                      float* out) {
@@ -51,7 +58,7 @@ void multiply_k_rows(const Matrix& w, int64_t first, int rows, const Input& in, 
     const auto* block = reinterpret_cast<const typename K::Block*>(w.row(first + r));
     F8 sum[N] = {};
     for (int64_t s = 0; s < w.columns / kSpan; ++s) {
-      __builtin_prefetch(reinterpret_cast<const char*>(block + s) + kPrefetch);
+      prefetch<sizeof *block>(block + s);
       const RowBlock<K> b(block[s]);
 #pragma GCC unroll 4
       for (int i = 0; i < N; ++i) sum[i] = b.add(sum[i], a[i][s * in.tokens]);
@@ -63,6 +70,7 @@ void multiply_k_rows(const Matrix& w, int64_t first, int rows, const Input& in, 
 template <class Block, int N>
 void multiply_signed_rows(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t,
                           float* out) {
+  constexpr int kGroupBytes = std::is_same_v<Block, BlockIQ4_XS> ? sizeof(Block) / 8 : sizeof(Block);
   const Span* a[N];
   for (int i = 0; i < N; ++i) a[i] = in.spans + (index ? index[i] : i);
   for (int r = 0; r < rows; ++r) {
@@ -70,6 +78,7 @@ void multiply_signed_rows(const Matrix& w, int64_t first, int rows, const Input&
     F8 sum[N] = {};
     float offset[N] = {};
     for (int64_t g = 0; g < w.columns / 32; ++g) {
+      prefetch<kGroupBytes>(row + g * kGroupBytes);
       Signed32 b;
       unpack_group<Block>(row, g, b);
 #pragma GCC unroll 4
