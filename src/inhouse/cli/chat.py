@@ -1,0 +1,223 @@
+"""`inhouse chat`: a conversation in the terminal. Ctrl-C stops the answer, not the program."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from inhouse.cli.common import Subparsers, add_engine, add_model, command, home, model_path
+from inhouse.cli.meter import Meter
+from inhouse.cli.sampling import add_sampling, sampling
+from inhouse.engine import LLM, Chunk, SamplingParams, Usage
+from inhouse.errors import ContextLengthError, TemplateError
+
+_HELP = """\
+/help            this list
+/system TEXT     give the model a system prompt, and begin anew; without TEXT: show it
+/clear           forget the conversation
+/exit            leave (or Ctrl-D)
+A line that ends with \\ goes on in the next one. Ctrl-C stops an answer."""
+
+_HISTORY_LINES = 1000
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = command(
+        subparsers,
+        "chat",
+        "Talk with a model. Answers appear as they come; Ctrl-C stops one, /help lists what else there is.",
+        "inhouse chat starter\n"
+        "inhouse chat starter --temperature 0.7 --top-p 0.8 --system 'Answer in one sentence.'\n"
+        "inhouse chat ./model.gguf --context 8192",
+    )
+    add_model(parser)
+    parser.add_argument("--system", metavar="TEXT", default="", help="the system prompt")
+    add_engine(parser)
+    add_sampling(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    params = sampling(args)
+    with LLM(model_path(args.model), threads=args.threads, context=args.context) as llm:
+        print(f"{args.model}, {llm.context:,} tokens of context. /help for help, Ctrl-D to leave.", file=sys.stderr)
+        with _line_editing(home() / "chat_history"):
+            _Conversation(llm, params, args.system).run()
+    return 0
+
+
+class _Conversation:
+    """What has been said, and the loop that goes on with it."""
+
+    def __init__(self, llm: LLM, params: SamplingParams, system: str) -> None:
+        self._llm = llm
+        self._params = params
+        self._system = system
+        self._messages: list[dict[str, str]] = []
+
+    def run(self) -> None:
+        """Until the user leaves."""
+        for line in _lines():
+            word, _, rest = line.partition(" ")
+            if not line:
+                continue
+            if word in ("/exit", "/quit"):
+                return
+            if word == "/help":
+                print(_HELP)
+            elif word == "/clear":
+                self._messages.clear()
+                print("forgotten", file=sys.stderr)
+            elif word == "/system":
+                self._set_system(rest.strip())
+            elif word.startswith("/") and word[1:].isalpha():
+                print(f"there is no command {word}; /help lists them", file=sys.stderr)
+            else:
+                self._turn(line)
+
+    def _set_system(self, text: str) -> None:
+        if text:
+            self._system = text
+            self._messages.clear()
+        print(f"system prompt: {self._system or 'none'}", file=sys.stderr)
+
+    def _turn(self, text: str) -> None:
+        """One question and its answer, which are remembered unless the answer never began."""
+        self._messages.append({"role": "user", "content": text})
+        system = [{"role": "system", "content": self._system}] if self._system else []
+        answer: dict[str, str] = {}
+        try:
+            with _interruptible() as stop, Meter() as meter:
+
+                def reading(done: int, total: int) -> None:
+                    meter.update("reading", done, total)
+
+                messages = [*system, *self._messages]
+                chunks = self._llm.stream_chat(messages, self._params, progress=reading, cancelled=stop.is_set)
+                with closing(chunks):
+                    answer = _show(chunks, meter)
+        except KeyboardInterrupt:
+            print("\n[stopped]", file=sys.stderr)
+        except (ContextLengthError, TemplateError) as error:
+            print(f"{error} (/clear forgets the conversation)", file=sys.stderr)
+        if answer:
+            self._messages.append({"role": "assistant", **answer})
+        else:
+            self._messages.pop()
+
+
+def _show(chunks: Generator[Chunk], meter: Meter) -> dict[str, str]:
+    """Prints an answer as it comes; what of it the next turn needs, empty if nothing came."""
+    started = first = time.monotonic()
+    text: list[str] = []
+    reasoning: list[str] = []
+    usage = Usage()
+    stopped = False
+    for chunk in chunks:
+        if not usage.completion_tokens and not text and not reasoning:
+            meter.stop()
+            first = time.monotonic()
+        if chunk.reasoning:
+            print(_dim(chunk.reasoning), end="", flush=True)
+            reasoning.append(chunk.reasoning)
+        if chunk.text:
+            if reasoning and not text:
+                print("\n")
+            print(chunk.text, end="", flush=True)
+            text.append(chunk.text)
+        usage = chunk.usage or usage
+        stopped = chunk.finish_reason == "cancelled"
+    print(flush=True)
+    print(_dim(_figures(usage, first - started, time.monotonic() - first, stopped)), file=sys.stderr)
+    answer = {"content": "".join(text)}
+    if reasoning:
+        answer["reasoning_content"] = "".join(reasoning)
+    return answer if text or reasoning else {}
+
+
+def _figures(usage: Usage, first: float, rest: float, stopped: bool) -> str:
+    """The line below an answer. The first token came after `first` seconds, the others within `rest`."""
+    tokens = usage.completion_tokens
+    parts = [f"{tokens} tokens"]
+    if tokens > 1 and rest > 0:
+        parts.append(f"{(tokens - 1) / rest:.1f} tok/s")
+    parts.append(f"first after {first:.1f} s ({usage.prompt_tokens - usage.cached_tokens} new tokens read)")
+    return f"[{'stopped; ' if stopped else ''}{', '.join(parts)}]"
+
+
+def _dim(text: str) -> str:
+    return f"\x1b[2m{text}\x1b[0m" if sys.stdout.isatty() else text
+
+
+def _lines() -> Iterator[str]:
+    """What the user enters, stripped. Ctrl-C drops a line half written, Ctrl-D ends."""
+    begun = ""
+    while True:
+        try:
+            line = input(("... " if begun else "> ") if sys.stdin.isatty() else "")
+        except EOFError:
+            print(file=sys.stderr)
+            return
+        except KeyboardInterrupt:
+            print("\n(Ctrl-D or /exit to leave)", file=sys.stderr)
+            begun = ""
+            continue
+        if line.endswith("\\"):
+            begun += line[:-1] + "\n"
+            continue
+        yield (begun + line).strip()
+        begun = ""
+
+
+class _Flag:
+    """Set by the first Ctrl-C."""
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """The first time the answer ends at its next token; the second time at once."""
+        if self._set:
+            raise KeyboardInterrupt
+        self._set = True
+
+
+@contextmanager
+def _interruptible() -> Iterator[_Flag]:
+    """While this lasts, Ctrl-C sets the flag."""
+    flag = _Flag()
+    before = signal.signal(signal.SIGINT, flag.on_signal)
+    try:
+        yield flag
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _line_editing(history: Path) -> Iterator[None]:
+    """Editing keys and a history that survives, where this Python has readline and a terminal."""
+    try:
+        import readline
+    except ImportError:
+        yield
+        return
+    if not sys.stdin.isatty():
+        yield
+        return
+    readline.set_history_length(_HISTORY_LINES)
+    if history.exists():
+        readline.read_history_file(history)
+    try:
+        yield
+    finally:
+        history.parent.mkdir(parents=True, exist_ok=True)
+        readline.write_history_file(history)
+        history.chmod(0o600)
