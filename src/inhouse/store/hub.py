@@ -132,7 +132,7 @@ def _append(file: RemoteFile, out: IO[bytes], progress: Callable[[int], None]) -
             if response.status_code != 206:  # the server sends the file from its beginning
                 out.seek(0)
                 out.truncate()
-            for chunk in response.iter_bytes(_CHUNK):
+            for chunk in response.iter_bytes():
                 _write(out, chunk)
                 progress(out.tell())
     except DownloadError:
