@@ -15,7 +15,8 @@ from inhouse.workspace.files import is_test_file
 
 TestKind = Literal["pytest", "unittest", "other"]
 
-_PYTEST_OPTIONS = ("-q", "--color=no", "--tb=short", "-p", "no:cacheprovider")
+# Verbose, so that comparisons are shown in full.
+_PYTEST_OPTIONS = ("-vv", "--no-header", "--color=no", "--tb=short", "-p", "no:cacheprovider")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class TestCommand:
             return None
         if self.kind == "pytest":
             return TestCommand((*self.argv, *tests), self.kind)
+        if "-s" in self.argv:  # its tests are named relative to another folder
+            return None
         return TestCommand((*self.argv[:3], *tests), self.kind)
 
     def __str__(self) -> str:

@@ -1,0 +1,66 @@
+"""What a repair reports while it goes on. Knows neither terminals nor how the work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
+
+Verdict = Literal["verified", "better", "failed", "unchanged", "repeated", "unusable"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The copy is made. `confined`: whether commands run in the sandbox."""
+
+    files: int
+    command: str
+    confined: bool
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The tests ran before any edit: which fail, and how many ran (None where the output does not say)."""
+
+    failing: tuple[str, ...]
+    ran: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where the fault may be, the likeliest first, as `path::name`."""
+
+    suspects: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The model is asked for a new version of a suspect."""
+
+    attempt: int
+    suspect: str
+    temperature: float
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of an answer; `detail` is the first lines of what went wrong."""
+
+    attempt: int
+    suspect: str
+    verdict: Verdict
+    detail: str
+    prompt_tokens: int
+    cached_tokens: int
+    answer_tokens: int
+    seconds: float
+
+
+Event: TypeAlias = Prepared | Tested | Located | Asked | Tried
+OnEvent: TypeAlias = Callable[[Event], None]
+
+
+def as_json(event: Event) -> dict[str, Any]:
+    """An event as JSON's types, with its name under "event"."""
+    return {"event": type(event).__name__.lower(), **asdict(event)}

@@ -1,0 +1,140 @@
+"""What the output of a test run says: which tests failed, how, and where. Knows pytest's and unittest's formats.
+
+Any other output still yields the places in files that it names, and its last lines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from dataclasses import dataclass
+from pathlib import Path
+
+from inhouse.workspace import CommandResult
+from inhouse.workspace.project import TestKind
+
+_PYTEST_FAILED = re.compile(r"^(?:FAILED|ERROR) (?P<id>\S.*?)(?: - .*)?$", re.MULTILINE)
+_PYTEST_COUNTS = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)")
+_PYTEST_SECTION = re.compile(r"^_{3,} (?:ERROR (?:at \w+ of|collecting) )?(?P<name>\S.*?) _{3,}$", re.MULTILINE)
+_UNITTEST_SECTION = re.compile(r"^={70}\n(?:FAIL|ERROR): (?P<head>[^\n]+)\n(?:[^\n]+\n)*?-{70}$", re.MULTILINE)
+_UNITTEST_RAN = re.compile(r"^Ran (\d+) tests?", re.MULTILINE)
+_UNITTEST_SKIPPED = re.compile(r"skipped=(\d+)")
+_PLACE = re.compile(r"(?P<path>[\w./\-]+\.[A-Za-z]\w*)(?:\", line |:)(?P<line>\d+)")
+_END_OF_SECTIONS = re.compile(r"^(?:={3,} .* ={3,}|-{70})$", re.MULTILINE)
+
+MAX_LINES = 30  # of one failure's message
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of a file of the repository that a failure names, as in a traceback."""
+
+    path: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failing test. `id` as its runner names it ("" when unknown), `name` of the function alone."""
+
+    id: str
+    name: str
+    message: str
+    places: tuple[Place, ...]  # outermost first
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run of the tests. `ran` counts those that ended in success or failure, None where the output does not say."""
+
+    passed: bool
+    failures: tuple[Failure, ...]
+    ran: int | None
+    exit_code: int
+    seconds: float
+    stopped: str | None
+    output: str
+
+    @property
+    def failing(self) -> frozenset[str]:
+        return frozenset(failure.id for failure in self.failures)
+
+    @property
+    def summary(self) -> str:
+        """What went wrong, in short: the first failure's message, or why the run ended."""
+        if self.stopped:
+            return f"the tests were stopped: {self.stopped}"
+        return self.failures[0].message if self.failures else ""
+
+
+def read_outcome(result: CommandResult, kind: TestKind, place: Path, known: Container[str]) -> Outcome:
+    """The outcome of a run. `place` is where the run saw the repository, `known` its files' relative paths."""
+    failures: tuple[Failure, ...] = ()
+    ran: int | None = None
+    if kind == "pytest":
+        failures, ran = _pytest(result.output, place, known)
+    elif kind == "unittest":
+        failures, ran = _unittest(result.output, place, known)
+    if not result.ok and not failures:
+        tail = "\n".join(result.output.rstrip().splitlines()[-MAX_LINES:])
+        failures = (Failure("", "", tail, places_in(result.output, place, known)),)
+    return Outcome(
+        result.ok, failures, ran, result.exit_code, result.duration, result.stopped, result.output[-20_000:]
+    )
+
+
+def places_in(text: str, place: Path, known: Container[str]) -> tuple[Place, ...]:
+    """The places in known files that a text names, in order, each once."""
+    found: dict[Place, None] = {}
+    for match in _PLACE.finditer(text):
+        path = match["path"].removeprefix(f"{place}/").removeprefix("./")
+        if path in known:
+            found[Place(path, int(match["line"]))] = None
+    return tuple(found)
+
+
+def _pytest(output: str, place: Path, known: Container[str]) -> tuple[tuple[Failure, ...], int | None]:
+    sections: dict[str, str] = {}
+    heads = list(_PYTEST_SECTION.finditer(output))
+    for head, following in zip(heads, [*heads[1:], None], strict=True):
+        body = output[head.end() : following.start() if following else len(output)]
+        ending = _END_OF_SECTIONS.search(body)
+        sections.setdefault(head["name"], body[: ending.start()] if ending else body)
+    failures = []
+    for id in dict.fromkeys(match["id"] for match in _PYTEST_FAILED.finditer(output)):
+        file, *inner = id.split("::")
+        text = sections.get(".".join(inner) or file, "")
+        name = inner[-1].split("[")[0] if inner else ""
+        failures.append(Failure(id, name, _pytest_message(text), places_in(text, place, known)))
+    summary = next((line for line in reversed(output.splitlines()) if _PYTEST_COUNTS.search(line)), "")
+    counts = {what.rstrip("s"): int(count) for count, what in _PYTEST_COUNTS.findall(summary)}
+    ran = sum(counts.get(what, 0) for what in ("passed", "failed", "error")) if counts else None
+    return tuple(failures), ran
+
+
+def _pytest_message(section: str) -> str:
+    said = [line[1:].removeprefix("   ") for line in section.splitlines() if re.match(r"E(\s|$)", line)]
+    return _shortened(said or section.strip().splitlines())
+
+
+def _unittest(output: str, place: Path, known: Container[str]) -> tuple[tuple[Failure, ...], int | None]:
+    failures = []
+    heads = list(_UNITTEST_SECTION.finditer(output))
+    for head, following in zip(heads, [*heads[1:], None], strict=True):
+        body = output[head.end() : following.start() if following else len(output)]
+        ending = re.search(r"^-{70}\nRan ", body, re.MULTILINE)
+        text = body[: ending.start()] if ending else body
+        name, _, where = head["head"].partition(" ")
+        owner = where.strip().strip("()")  # "module.Class.test" since Python 3.11, "module.Class" before
+        id = owner if owner.endswith(f".{name}") else f"{owner}.{name}"
+        message = re.split(r'^  File "[^\n]*\n(?:    [^\n]*\n)*', text.strip() + "\n", flags=re.MULTILINE)[-1]
+        failures.append(Failure(id, name, _shortened(message.strip().splitlines()), places_in(text, place, known)))
+    found = _UNITTEST_RAN.search(output)
+    skipped = _UNITTEST_SKIPPED.search(output)
+    return tuple(failures), int(found[1]) - (int(skipped[1]) if skipped else 0) if found else None
+
+
+def _shortened(lines: list[str]) -> str:
+    if len(lines) > MAX_LINES:
+        lines = [*lines[: MAX_LINES - 6], "...", *lines[-5:]]
+    return "\n".join(line[:400] for line in lines)
