@@ -96,7 +96,7 @@ def resolve(path_or_name: str | PathLike[str], root: Path | None = None) -> Path
 
 def _plain(name: str) -> bool:
     """Whether a name is one of a directory directly in the store."""
-    return name == Path(name).name and not name.startswith(".")
+    return name != "" and name == Path(name).name and not name.startswith(".")
 
 
 def _model_in(folder: Path) -> Path | None:
