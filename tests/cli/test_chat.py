@@ -1,0 +1,111 @@
+"""`inhouse chat` at a terminal: answers stream, Ctrl-C stops one of them, Ctrl-D leaves."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import Inhouse
+
+
+class Terminal:
+    """`inhouse chat` at the other end of a pseudo-terminal."""
+
+    def __init__(self, environment: dict[str, str], *args: str) -> None:
+        self._end, theirs = pty.openpty()
+        command = [sys.executable, "-m", "inhouse", "chat", *args]
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        )
+        os.close(theirs)
+        self._read = ""
+
+    def type(self, text: str) -> None:
+        os.write(self._end, text.encode())
+
+    def wait_for(self, pattern: str, seconds: float = 30) -> str:
+        """Everything up to and with the first match of `pattern` since the last call."""
+        deadline = time.monotonic() + seconds
+        while (found := re.search(pattern, self._read)) is None:
+            ready, _, _ = select.select([self._end], [], [], max(0, deadline - time.monotonic()))
+            assert ready, f"no {pattern!r} in {self._read!r}"
+            self._read += os.read(self._end, 65536).decode("utf-8", "replace")
+        text, self._read = self._read[: found.end()], self._read[found.end() :]
+        return text
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._end)
+
+
+@pytest.fixture
+def terminal(environment: dict[str, str], tiny: Path) -> Iterator[Terminal]:
+    end = Terminal(environment, str(tiny), "--temperature", "1", "--seed", "1")
+    yield end
+    end.close()
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_program(terminal: Terminal) -> None:
+    terminal.wait_for("> ")
+    terminal.type("Hello\n")
+    terminal.wait_for("Hello\r\n.{8}")  # an answer has begun; unstopped it would go on for thousands of tokens
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.wait_for(r"\[stopped; \d+ tokens, [\d.]+ tok/s")
+    terminal.wait_for("> ")
+    terminal.type("/exit\n")
+    assert terminal.process.wait(10) == 0
+
+
+def test_ctrl_c_at_the_prompt_drops_the_line_and_ctrl_d_leaves(terminal: Terminal) -> None:
+    terminal.wait_for("> ")
+    terminal.type("half a line")
+    terminal.wait_for("half a line")
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.wait_for("Ctrl-D or /exit to leave")
+    terminal.wait_for("> ")
+    terminal.type("\x04")
+    assert terminal.process.wait(10) == 0
+
+
+def test_what_was_entered_is_remembered_by_the_next_session(
+    terminal: Terminal, environment: dict[str, str], tiny: Path
+) -> None:
+    terminal.wait_for("> ")
+    terminal.type("/system Be brief.\n")
+    terminal.wait_for("system prompt: Be brief.")
+    terminal.wait_for("> ")
+    terminal.type("/exit\n")
+    assert terminal.process.wait(10) == 0
+    history = Path(environment["INHOUSE_HOME"]) / "chat_history"
+    assert "/system Be brief." in history.read_text()
+    assert history.stat().st_mode & 0o077 == 0
+
+
+def test_a_conversation_from_a_script(inhouse: Inhouse, tiny: Path) -> None:
+    done = inhouse(
+        "chat", tiny, "--max-tokens", 5, input="/help\nHello\nand\\\nagain\n/clear\nHello\n/nonsense\n/system\n"
+    )
+    assert done.returncode == 0
+    assert "/clear" in done.stdout
+    figures = re.findall(r"\[5 tokens, [\d.]+ tok/s, first after [\d.]+ s \((\d+) new tokens read\)\]", done.stderr)
+    assert len(figures) == 3
+    assert "forgotten" in done.stderr
+    assert "there is no command /nonsense" in done.stderr
+    assert "system prompt: none" in done.stderr
+
+
+def test_a_conversation_that_outgrows_the_context_goes_on_after_clear(inhouse: Inhouse, tiny: Path) -> None:
+    done = inhouse("chat", tiny, "--context", 256, "--max-tokens", 4, input=f"{'word ' * 200}\n/clear\nHello\n")
+    assert done.returncode == 0
+    assert "do not fit the context of 256" in done.stderr
+    assert "[4 tokens" in done.stderr
