@@ -1,0 +1,1 @@
+"""OpenAI- and Anthropic-compatible HTTP. Knows neither agents nor how a model computes."""
