@@ -9,7 +9,7 @@ mixers' cores see one sequence at a time. Knows neither requests nor text, and n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -76,6 +76,19 @@ class CausalLM:
         Every segment's states advance by its tokens, for which their capacity must have room. Raises ParameterError
         for an id outside the vocabulary, before any state has changed.
         """
+        work = self.by_layer(segments)
+        while True:
+            try:
+                next(work)
+            except StopIteration as done:
+                hidden: Array = done.value
+                return hidden
+
+    def by_layer(self, segments: Sequence[Segment]) -> Generator[None, None, Array]:
+        """`hidden`, with a pause after every layer: other sequences may be computed before this goes on.
+
+        Until it has ended, some layers' states have advanced and others not.
+        """
         ids = np.concatenate([segment.ids for segment in segments]).astype(np.int32, copy=False)
         if ids.min() < 0 or ids.max() >= self.config.vocab_size:
             wrong = ids[(ids < 0) | (ids >= self.config.vocab_size)][0]
@@ -86,6 +99,7 @@ class CausalLM:
         for i, layer in enumerate(self.layers):
             x = layer.mixer.forward(self.backend, x, rows, [segment.layers[i] for segment in segments])
             x = layer.feed_forward.forward(self.backend, x)
+            yield
         return x
 
     def logits(self, hidden: Array) -> Array:
