@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from itertools import count
 
 from ledger.dates import Period, add_months
 from ledger.journal import Transaction
@@ -30,17 +31,19 @@ class Schedule:
     def occurrences(self, period: Period) -> Iterator[date]:
         """The days of this schedule that lie in a period, in order."""
         last = period.last if self.until is None else min(period.last, self.until)
-        day = self.start
-        while day <= last:
+        for number in count():
+            day = self._occurrence(number)
+            if day > last:
+                return
             if day >= period.first:
                 yield day
-            day = self._next(day)
 
-    def _next(self, day: date) -> date:
+    def _occurrence(self, number: int) -> date:
+        """Counted from the start, so that a short month does not move the days of all later ones."""
         if self.unit == "months":
-            return add_months(day, self.every)
+            return add_months(self.start, self.every * number)
         days = self.every if self.unit == "days" else self.every * 7
-        return day + timedelta(days=days)
+        return self.start + timedelta(days=days * number)
 
 
 def expand(template: Transaction, schedule: Schedule, period: Period) -> list[Transaction]:

@@ -94,7 +94,9 @@ def _with_other_function(text: str, name: str, function: source.Function, code: 
 
 def _takes_self(text: str) -> bool:
     node = (source.parse(text) or ast.Module([], [])).body
-    return bool(node) and isinstance(node[0], source.FunctionNode) and [a.arg for a in node[0].args.args[:1]] == ["self"]
+    return (
+        bool(node) and isinstance(node[0], source.FunctionNode) and [a.arg for a in node[0].args.args[:1]] == ["self"]
+    )
 
 
 def _with_imports(text: str, code: str) -> str:

@@ -78,9 +78,7 @@ def read_outcome(result: CommandResult, kind: TestKind, place: Path, known: Cont
     if not result.ok and not failures:
         tail = "\n".join(result.output.rstrip().splitlines()[-MAX_LINES:])
         failures = (Failure("", "", tail, places_in(result.output, place, known)),)
-    return Outcome(
-        result.ok, failures, ran, result.exit_code, result.duration, result.stopped, result.output[-20_000:]
-    )
+    return Outcome(result.ok, failures, ran, result.exit_code, result.duration, result.stopped, result.output[-20_000:])
 
 
 def places_in(text: str, place: Path, known: Container[str]) -> tuple[Place, ...]:

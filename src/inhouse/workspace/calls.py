@@ -32,7 +32,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Calls:
-    """Which functions (path, first line) each test (`path::name`) called; and the calls of the watched tests in order."""
+    """Which functions (path, first line) each test (`path::name`) called; the calls of the watched tests in order."""
 
     covered: Mapping[str, frozenset[tuple[str, int]]] = field(default_factory=dict)
     calls: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)

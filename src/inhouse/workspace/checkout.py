@@ -1,8 +1,9 @@
 """A copy of the user's repository to work in, and the way back. Knows nothing of models or of what is repaired.
 
-The copy holds what the user has now, uncommitted changes and new files included, in a throw-away clone that borrows the
-objects of theirs (`git clone --shared`): nothing is ever written into the user's `.git`, no worktree is registered there,
-and if we are killed, all that stays behind is a directory in /tmp. Other directories are copied into a fresh repository.
+The copy holds what the user has now, uncommitted changes and new files included, in a throw-away clone that borrows
+the objects of theirs (`git clone --shared`): nothing is ever written into the user's `.git`, no worktree is registered
+there, and if we are killed, all that stays behind is a directory in /tmp. Other directories are copied into a fresh
+repository.
 
 What goes back is only what was put into a `Patch`; whatever the tests did in the copy stays there.
 """
@@ -48,7 +49,9 @@ class Checkout:
     def __enter__(self) -> Checkout:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -80,19 +83,9 @@ class Checkout:
         """The patch as a unified diff that `git apply` understands."""
         return "".join(self._file_diff(path, text) for path, text in sorted(patch.items()))
 
-    def apply(self, patch: Patch) -> None:
-        """Write the patch into the user's repository: all files or none.
-
-        Raises WorkspaceError, and changes nothing, when one of them is no longer what the copy was made from.
-        """
-        for path in patch:
-            target = files.locate(self.repository, path)
-            now = target.read_bytes() if target.exists() else None
-            if now != self._original(path):
-                raise WorkspaceError(f"{path}: changed since the work began; nothing was applied, run again")
-        files.replace_files(
-            self.repository, {path: files.encode(text, self._original(path)) for path, text in patch.items()}
-        )
+    def originals(self, patch: Patch) -> dict[str, bytes | None]:
+        """What the user's files of a patch hold, as `apply` wants to see them again; None for new files."""
+        return {path: self._original(path) for path in patch}
 
     def _original(self, path: str) -> bytes | None:
         """The bytes of the user's file when the copy was made."""
@@ -126,6 +119,10 @@ class Checkout:
             shutil.copy2(source, target, follow_symlinks=False)
         for name, value in (("core.autocrlf", "false"), ("gc.auto", "0"), ("user.name", "-"), ("user.email", "-")):
             git(self.root, "config", name, value)
+        # Bytes go in and come out as they are, whatever the repository's attributes say of line ends and filters.
+        attributes = self.root / ".git" / "info" / "attributes"
+        attributes.parent.mkdir(exist_ok=True)
+        attributes.write_text("* -text -filter -ident -working-tree-encoding\n")
         git(self.root, "add", "--all", "--force")
         return frozenset(paths)
 
@@ -147,6 +144,20 @@ class Checkout:
                 candidates += [(here / name).relative_to(self.repository).as_posix() for name in names]
         present = (path for path in dict.fromkeys(candidates) if os.path.lexists(self.repository / path))
         return [path for path in present if (self.repository / path).is_symlink() or (self.repository / path).is_file()]
+
+
+def apply(repository: Path, patch: Patch, originals: Mapping[str, bytes | None]) -> None:
+    """Write a patch into the user's repository: all files or none.
+
+    Raises WorkspaceError, and changes nothing, when one of them is no longer as it was (`originals`).
+    """
+    for path in patch:
+        target = files.locate(repository.resolve(), path)
+        now = target.read_bytes() if target.exists() else None
+        if now != originals[path]:
+            raise WorkspaceError(f"{path}: changed since the work began; nothing was applied, run again")
+    encoded = {path: files.encode(text, originals[path]) for path, text in patch.items()}
+    files.replace_files(repository.resolve(), encoded)
 
 
 def is_environment(directory: Path) -> bool:

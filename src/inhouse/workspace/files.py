@@ -1,7 +1,7 @@
 """Text files of a tree, read and written without ever leaving it. Knows nothing of git, edits or Python.
 
-Paths are relative to the root, with forward slashes. Text is handled with "\\n" line ends; a file whose lines all end in
-"\\r\\n" gets them back when it is written.
+Paths are relative to the root, with forward slashes. Text is handled with "\\n" line ends; a file whose lines all end
+in "\\r\\n" gets them back when it is written.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def decides_tests(path: str) -> bool:
 
 
 def locate(root: Path, path: str) -> Path:
-    """The absolute path of a regular (or new) file of the tree. Raises WorkspaceError where a path or link leads out."""
+    """The absolute path of a regular (or new) file of the tree. Raises WorkspaceError where a path leads out of it."""
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or not pure.parts or ".git" in pure.parts:
         raise WorkspaceError(f"{path}: not a path inside the repository; use one relative to its root")
@@ -71,7 +71,9 @@ def decode(path: str, data: bytes) -> str:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise WorkspaceError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); it is left alone") from None
+        raise WorkspaceError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); it is left alone"
+        ) from None
     return text.replace("\r\n", "\n") if _all_crlf(text) else text
 
 

@@ -58,7 +58,7 @@ def given_command(line: str) -> TestCommand:
 def detect_command(
     paths: Iterable[str], read: Callable[[str], str], python: str, *, has_pytest: bool
 ) -> TestCommand | None:
-    """The command for the Python tests among `paths`; None when there are none (or they need a pytest that is missing)."""
+    """The command for the Python tests among `paths`; None when there are none, or pytest is needed and missing."""
     known = frozenset(paths)
     tests = [path for path in known if path.endswith(".py") and is_test_file(path) and _is_test_module(path)]
     if not tests:

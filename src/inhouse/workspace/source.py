@@ -1,4 +1,4 @@
-"""The functions of a Python file and what they mention, by its syntax tree. Knows nothing of repositories or ranking."""
+"""The functions of a Python file and what they mention, by its syntax tree. Knows no repositories and no ranking."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Function:
 
 
 def functions(path: str, source: str) -> list[Function]:
-    """Top-level functions and methods, in order (nested functions belong to theirs). A file that does not parse has none."""
+    """Top-level functions and methods, in order (nested ones belong to theirs); none of a file that does not parse."""
     tree = parse(source)
     if tree is None:
         return []
@@ -125,6 +125,17 @@ def syntax_error(source: str) -> str | None:
     return None
 
 
+def without_comments(source: str) -> str | None:
+    """The program in one normal form, without comments and docstrings; None for what does not parse."""
+    tree = parse(source)
+    if tree is None:
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | FunctionNode) and node.body and _is_docstring(node.body[0]):
+            node.body[0] = ast.Pass()
+    return ast.unparse(tree)
+
+
 def first_line(node: FunctionNode | ast.ClassDef) -> int:
     return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
 
@@ -133,6 +144,15 @@ def mentioned(node: ast.AST) -> frozenset[str]:
     """Every identifier and attribute name below a node."""
     names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
     return frozenset(names | {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)})
+
+
+def assigned(node: ast.stmt) -> frozenset[str]:
+    """The plain names that an assignment binds; empty for any other statement."""
+    if isinstance(node, ast.Assign):
+        return frozenset(target.id for target in node.targets if isinstance(target, ast.Name))
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        return frozenset({node.target.id})
+    return frozenset()
 
 
 def _walk(node: ast.Module | ast.ClassDef | ast.stmt, prefix: str) -> Iterator[tuple[str, FunctionNode]]:

@@ -1,0 +1,147 @@
+"""Repair a repository: test, find suspects, search for a patch, verify it. Changes nothing of the user's.
+
+Everything happens on a copy that is gone when `fix` returns, also after Ctrl-C. What is returned as verified made the
+whole test command succeed, from a clean state, with no fewer tests than before. Applying it is the caller's business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from inhouse.agent import prompts
+from inhouse.agent.events import Located, OnEvent, Prepared, Tested
+from inhouse.agent.localise import Evidence, suspects
+from inhouse.agent.outcome import Failure, Outcome
+from inhouse.agent.search import Budget, Search
+from inhouse.agent.verify import Bench, check_baseline, open_bench
+from inhouse.client.types import ChatClient
+from inhouse.workspace import source
+from inhouse.workspace.calls import Calls
+from inhouse.workspace.checkout import Checkout, Patch
+
+Status = Literal["verified", "nothing_fails", "no_patch"]
+
+_SHOWN_FAILURES = 2  # to the model; more would only make its prompt long
+
+
+@dataclass(frozen=True)
+class FixOptions:
+    """`minutes` for all, `attempts` at most, `test_timeout` seconds; `pythons` run tests of projects without one."""
+
+    minutes: float = 10.0
+    attempts: int = 60
+    seed: int = 0
+    sandboxed: bool = True
+    test_timeout: float = 300.0
+    pythons: Sequence[Path] = ()
+
+
+@dataclass(frozen=True)
+class FixResult:
+    """How a repair ended. `patch` and `diff` are empty unless verified; `originals` are the bytes that it replaces."""
+
+    status: Status
+    reason: str
+    command: str
+    patch: Patch = field(default_factory=dict)
+    diff: str = ""
+    originals: Mapping[str, bytes | None] = field(default_factory=dict)
+    failing: tuple[str, ...] = ()
+    attempts: int = 0
+    seconds: float = 0.0
+
+
+def fix(
+    client: ChatClient,
+    repo: Path,
+    problem: str,
+    test: str | None,
+    options: FixOptions,
+    on_event: OnEvent = lambda event: None,
+) -> FixResult:
+    """Look for a patch that makes the tests of `repo` pass.
+
+    `problem` says what is wrong, `test` is the command that tells (found when None). Raises WorkspaceError when the
+    repository or its tests cannot be used, SandboxError when commands cannot be confined.
+    """
+    started = time.monotonic()
+    deadline = started + 60 * options.minutes
+    with Checkout(repo) as checkout:
+        bench = open_bench(
+            checkout, test, sandboxed=options.sandboxed, pythons=options.pythons, timeout=options.test_timeout
+        )
+        command = str(bench.command)
+        on_event(Prepared(len(checkout.paths), command, options.sandboxed))
+        checkout.put({})
+        before = bench.run(bench.command, deadline)
+        check_baseline(before, bench.command)
+        on_event(Tested(tuple(sorted(before.failing)), before.ran, round(before.seconds, 2)))
+        if before.passed:
+            reason = "all tests pass, so no patch could be verified; add a test that shows the problem"
+            return FixResult("nothing_fails", reason, command, seconds=time.monotonic() - started)
+        search = Search(client, bench, Budget(deadline, options.attempts, options.seed), on_event)
+        patch, after = _repair(bench, search, problem, before, deadline, on_event)
+        seconds = time.monotonic() - started
+        failing = tuple(sorted(after.failing))
+        if not after.passed:
+            return FixResult("no_patch", _why_not(search, before, after, deadline), command, failing=failing,
+                             attempts=search.attempts, seconds=seconds)  # fmt: skip
+        return FixResult(
+            "verified", "the tests pass with this patch", command, patch, checkout.diff(patch),
+            checkout.originals(patch), (), search.attempts, seconds,
+        )  # fmt: skip
+
+
+def _repair(
+    bench: Bench, search: Search, problem: str, before: Outcome, deadline: float, on_event: OnEvent
+) -> tuple[Patch, Outcome]:
+    """The best patch and the outcome with it. Each patch that repairs a part is the base for looking for the rest."""
+    patch: Patch = {}
+    while not before.passed and not search.spent():
+        texts = {**bench.texts(), **patch}
+        evidence = _evidence(bench, problem, before, texts, patch, deadline)
+        ranked = suspects(evidence)
+        on_event(Located(tuple(suspect.label for suspect in ranked)))
+        shown = [(failure, _test_source(bench, failure)) for failure in before.failures[:_SHOWN_FAILURES]]
+        found = search.run(prompts.shared(problem, shown), ranked, texts, patch, before)
+        if found is None:
+            break
+        patch, before = found.patch, found.outcome
+    return patch, before
+
+
+def _evidence(
+    bench: Bench, problem: str, before: Outcome, texts: Mapping[str, str], patch: Patch, deadline: float
+) -> Evidence:
+    names = [failure.name for failure in before.failures if failure.name]
+    python = any(path.endswith(".py") for path in texts)
+    calls = bench.record(names, before, deadline, patch) if python else Calls()
+    sources = [text for failure in before.failures if (text := _test_source(bench, failure))]
+    return Evidence(problem, before.failures, texts, sources, calls)
+
+
+def _test_source(bench: Bench, failure: Failure) -> str:
+    """The source of the failing test alone; empty where it cannot be found."""
+    named = failure.id.split("::")[0]
+    files = [named, *(place.path for place in failure.places)]
+    files += [path for path in sorted(bench.checkout.paths) if path.removesuffix(".py").replace("/", ".") in failure.id]
+    for path in dict.fromkeys(files):
+        text = bench.test_text(path) if path.endswith(".py") else ""
+        for function in source.functions(path, text):
+            if failure.name and function.short_name == failure.name:
+                return function.text(text)
+    return ""
+
+
+def _why_not(search: Search, before: Outcome, after: Outcome, deadline: float) -> str:
+    if search.attempts == 0:
+        return "nothing in the repository could be connected with what fails"
+    limit = "time is up" if time.monotonic() >= deadline else "every attempt is used up"
+    part = (
+        f"; a part of it was repaired ({len(before.failing) - len(after.failing)} tests)" if after is not before else ""
+    )
+    return f"{limit} after {search.attempts} attempts, and no patch made all tests pass{part}"

@@ -1,0 +1,199 @@
+"""Where the fault may be: ranks functions and other pieces of the program by all evidence at hand. Asks no model.
+
+Evidence, the strongest first: which functions run in failing tests and not in passing ones (Ochiai's coefficient,
+Abreu et al. 2006), the frames of tracebacks, what the problem's text names, what the failing test names.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from inhouse.agent.outcome import Failure, Place
+from inhouse.workspace import source
+from inhouse.workspace.calls import Call, Calls
+
+MAX_SUSPECTS = 12
+_WINDOW = 40  # lines of a piece of a file that is not Python
+_NEIGHBOURS = 3  # steps along the call graph where no calls were recorded
+_WORD = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])")
+_COMMON = frozenset(["the", "and", "that", "for", "with", "not", "are", "from", "this", "get", "set", "when"])
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A piece of the program that may hold the fault: a whole function, or lines first..last (from 1) of a file."""
+
+    path: str
+    name: str
+    kind: Literal["function", "lines"]
+    first: int
+    last: int
+    score: float
+    calls: tuple[Call, ...] = ()  # its calls during the failing tests
+
+    @property
+    def label(self) -> str:
+        return f"{self.path}::{self.name}"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that ranking looks at. `texts`: the program's files (no tests); `test_texts`: the failing tests' sources."""
+
+    problem: str
+    failures: Sequence[Failure]
+    texts: Mapping[str, str]
+    test_texts: Sequence[str]
+    calls: Calls
+
+
+def suspects(evidence: Evidence) -> list[Suspect]:
+    """The likeliest places of the fault, at most MAX_SUSPECTS. Empty when nothing points anywhere."""
+    functions = [
+        f for path, text in evidence.texts.items() if path.endswith(".py") for f in source.functions(path, text)
+    ]
+    ranked = _functions(evidence, functions)
+    ranked += _statements(evidence, functions, ranked)
+    ranked += _pieces(evidence)
+    ranked.sort(key=lambda suspect: -suspect.score)
+    return ranked[:MAX_SUSPECTS]
+
+
+def _functions(evidence: Evidence, functions: list[source.Function]) -> list[Suspect]:
+    spectrum = _spectrum(evidence)
+    near = {} if spectrum else _near_tests(evidence.test_texts, functions)
+    tested = {name for text in evidence.test_texts for name in _names(text)}
+    problem = _words(evidence.problem)
+    found = []
+    for function in functions:
+        place = (function.path, function.first)
+        ran = spectrum.get(place, 0.0)
+        evident = ran + _in_traceback(function, evidence.failures) + near.get(place, 0.0)
+        named = 1.0 if re.search(rf"\b{re.escape(function.short_name)}\b", evidence.problem) else 0.0
+        if not evident and not named:
+            continue
+        shared = len(problem & (_words(function.name) | _words(function.path.rpartition("/")[2].removesuffix(".py"))))
+        score = evident + 0.4 * named + 0.1 * min(shared, 3) + 0.1 * (function.short_name in tested)
+        score += 0.02 * min(function.last - function.first, 10)  # short functions hold few faults
+        calls = tuple(c for made in evidence.calls.calls.values() for c in made if (c.path, c.line) == place)
+        found.append(Suspect(function.path, function.name, "function", function.first, function.last, score, calls))
+    return found
+
+
+def _spectrum(evidence: Evidence) -> dict[tuple[str, int], float]:
+    """Ochiai's coefficient of every function that a failing test runs; empty when no such test was recorded."""
+    covered = evidence.calls.covered
+    names = {(failure.id.split("::")[0], failure.name) for failure in evidence.failures}
+    bare = {failure.name for failure in evidence.failures if "::" not in failure.id}
+    failing = [
+        places
+        for test, places in covered.items()
+        if tuple(test.rsplit("::", 1)) in names or test.rpartition("::")[2] in bare
+    ]
+    if not failing:
+        return {}
+    scores = {}
+    for place in frozenset().union(*failing):
+        failed = sum(place in places for places in failing)
+        total = sum(place in places for places in covered.values())
+        scores[place] = failed / math.sqrt(len(failing) * total)
+    return scores
+
+
+def _in_traceback(function: source.Function, failures: Sequence[Failure]) -> float:
+    """1 when the innermost frame of a failure in the program lies in the function, 0.5 for a frame further out."""
+    best = 0.0
+    for failure in failures:
+        inside = [place for place in failure.places if place.path == function.path]
+        hits = [place for place in inside if function.first <= place.line <= function.last]
+        if hits:
+            best = max(best, 1.0 if hits[-1] == failure.places[-1] else 0.5)
+    return best
+
+
+def _near_tests(test_texts: Sequence[str], functions: list[source.Function]) -> dict[tuple[str, int], float]:
+    """By the call graph, as far as names tell: 0.6 for what the failing tests name, less for each step further."""
+    by_name: dict[str, list[source.Function]] = {}
+    for function in functions:
+        by_name.setdefault(function.short_name, []).append(function)
+        if function.owner and function.short_name in ("__init__", "__post_init__"):
+            by_name.setdefault(function.owner, []).append(function)
+    scores: dict[tuple[str, int], float] = {}
+    frontier = {name for text in test_texts for name in _names(text)}
+    for step in range(_NEIGHBOURS):
+        reached = [f for name in sorted(frontier) for f in by_name.get(name, ()) if (f.path, f.first) not in scores]
+        for function in reached:
+            scores[function.path, function.first] = 0.6 / (1 + step)
+        frontier = {name for function in reached for name in function.mentions}
+    return scores
+
+
+def _statements(evidence: Evidence, functions: list[source.Function], ranked: list[Suspect]) -> list[Suspect]:
+    """Module-level statements (constants, tables, patterns) that suspected functions use, at half their score."""
+    scores = {(suspect.path, suspect.first): suspect.score for suspect in ranked}
+    found = []
+    for path in sorted({suspect.path for suspect in ranked}):
+        tree = source.parse(evidence.texts[path])
+        for node in tree.body if tree else ():
+            names = sorted(source.assigned(node) - {"__all__"})
+            users = [
+                scores.get((f.path, f.first), 0.0)
+                for f in functions
+                if f.path == path and f.mentions.intersection(names)
+            ]
+            if max(users, default=0.0) > 0:
+                last = node.end_lineno or node.lineno
+                found.append(Suspect(path, names[0], "lines", node.lineno, last, 0.5 * max(users)))
+    return found
+
+
+def _pieces(evidence: Evidence) -> list[Suspect]:
+    """Pieces of files that are not Python, or of Python that does not parse: around named lines, or by shared words."""
+    texts = {p: t for p, t in evidence.texts.items() if not p.endswith(".py") or source.parse(t) is None}
+    named = [place for failure in evidence.failures for place in failure.places if place.path in texts]
+    found = {}
+    for index, place in enumerate(dict.fromkeys(reversed(named))):
+        piece = _piece(texts[place.path], place, 1.0 / (1 + index))
+        found[piece.path, piece.first] = piece
+    said = _words(evidence.problem) | {word for failure in evidence.failures for word in _words(failure.message)}
+    python = any(path.endswith(".py") and path not in texts for path in evidence.texts)
+    if not found and not python:
+        for path, text in texts.items():
+            lines = text.split("\n")
+            for first in range(1, len(lines) + 1, _WINDOW // 2):
+                words = _words("\n".join(lines[first - 1 : first - 1 + _WINDOW]) + " " + path)
+                score = len(words & said) / math.sqrt(1 + len(words))
+                if score:
+                    found[path, first] = _piece(text, Place(path, first + _WINDOW // 2), score)
+    return list(found.values())
+
+
+def _piece(text: str, place: Place, score: float) -> Suspect:
+    count = text.count("\n") + (not text.endswith("\n"))
+    first = max(1, min(place.line - _WINDOW // 2, count - _WINDOW + 1))
+    last = min(count, first + _WINDOW - 1)
+    return Suspect(place.path, f"lines {first}-{last}", "lines", first, last, score)
+
+
+def shifted(suspect: Suspect, text: str) -> Suspect | None:
+    """The suspect in a changed text of its file; None when it is no longer there."""
+    if suspect.kind == "lines":
+        count = text.count("\n") + 1
+        return suspect if suspect.last <= count else None
+    match = [f for f in source.functions(suspect.path, text) if f.name == suspect.name]
+    return replace(suspect, first=match[-1].first, last=match[-1].last) if match else None
+
+
+def _names(text: str) -> frozenset[str]:
+    tree = source.parse(text)
+    return source.mentioned(tree) if tree else frozenset(re.findall(r"\w+", text))
+
+
+def _words(text: str) -> frozenset[str]:
+    """The words of a text or of identifiers in it, without their endings as far as a plural goes."""
+    words = (word.lower() for word in _WORD.findall(text))
+    return frozenset(word.removesuffix("s") for word in words if word not in _COMMON and len(word) > 2)

@@ -1,0 +1,174 @@
+"""What the model is told. Knows no clients and runs nothing.
+
+The shared part (problem, failing test, what it says) comes first and is the same in every request of a repair, so that
+an engine which keeps its state reads it once; what differs (the suspect, earlier attempts) comes last. The answer is
+begun for the model: a small model then writes the function and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from inhouse.agent.localise import Suspect
+from inhouse.agent.outcome import Failure
+from inhouse.client.types import Message
+from inhouse.workspace import source
+from inhouse.workspace.calls import Call
+
+SYSTEM = "You are an expert programmer. You repair bugs with small, correct changes."
+LONG_FUNCTION = 80  # lines; longer ones are edited by SEARCH/REPLACE instead of written anew
+
+_MAX_CALLS = 6  # shown of a suspect
+_MAX_NEIGHBOURS = 6  # functions shown by their signature
+_MAX_PROBLEM = 4000  # characters
+
+
+@dataclass(frozen=True)
+class Prompt:
+    messages: tuple[Message, ...]
+    prefill: str
+    stop: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An answer that did not help, and what the tests said to it."""
+
+    code: str
+    result: str
+
+
+def shared(problem: str, failures: Sequence[tuple[Failure, str]]) -> str:
+    """The part that all requests begin with; each failure comes with the source of its test ("" when unknown)."""
+    parts = [f"A program has a bug.\n\nProblem: {problem.strip()[:_MAX_PROBLEM]}"]
+    for failure, test in failures:
+        if test:
+            parts.append(f"This test fails:\n{_fenced(test)}")
+        parts.append(
+            f"It says:\n{_fenced(failure.message, '')}" if test else f"The tests say:\n{_fenced(failure.message, '')}"
+        )
+    return "\n\n".join(parts)
+
+
+def for_suspect(
+    common: str, suspect: Suspect, texts: Mapping[str, str], earlier: Sequence[Earlier], *, explain: bool
+) -> Prompt:
+    """Ask for a new version of a suspect. With `explain`, the model says what is wrong before it writes code."""
+    text = texts[suspect.path]
+    parts = [common, _shown(suspect, texts)]
+    if suspect.calls:
+        parts.append("During the failing test it was called like this:\n" + _fenced(_calls(suspect.calls), ""))
+    for attempt in earlier:
+        parts.append(
+            f"This version was tried:\n{_fenced(attempt.code)}\nThe test still failed:\n{_fenced(attempt.result, '')}"
+        )
+    short = suspect.name.rpartition(".")[2]
+    if suspect.kind == "lines":
+        ask, prefill = "Write the corrected version of exactly these lines.", _opening(suspect)
+    elif suspect.last - suspect.first >= LONG_FUNCTION:
+        ask = (
+            f"Change `{suspect.name}` so that the test passes. Answer with a block of this form, the lines to replace "
+            "copied exactly:\n<<<<<<< SEARCH\nold lines\n=======\nnew lines\n>>>>>>> REPLACE"
+        )
+        prefill = "<<<<<<< SEARCH\n"
+    else:
+        ask = f"Write the corrected version of `{suspect.name}`, whole, so that the test passes."
+        prefill = "```python\n" + _head(suspect, text, short)
+    if explain:
+        parts.append(f"{ask} First say in one or two sentences what is wrong, then write one code block.")
+        return Prompt(_messages(parts), "", ())
+    parts.append(ask)
+    stop = (">>>>>>> REPLACE",) if prefill.startswith("<") else ("\n```",)
+    return Prompt(_messages(parts), prefill, stop)
+
+
+def choice(common: str, suspects: Sequence[Suspect], texts: Mapping[str, str]) -> Prompt:
+    """Ask which of several functions is wrong."""
+    listed = "\n\n".join(
+        f"{number}. {suspect.path}\n{suspect_text(suspect, texts[suspect.path])}"
+        for number, suspect in enumerate(suspects, start=1)
+    )
+    ask = f"One of these pieces of the program holds the bug:\n\n{listed}\n\nWhich one? Answer with its number."
+    return Prompt(_messages([common, ask]), "The bug is in number ", ("\n", "."))
+
+
+def suspect_text(suspect: Suspect, text: str) -> str:
+    """The suspect's lines, at the left margin."""
+    function = source.Function(suspect.path, suspect.name, suspect.first, suspect.last, frozenset())
+    return function.text(text)
+
+
+def _messages(parts: Sequence[str]) -> tuple[Message, ...]:
+    return (Message("system", SYSTEM), Message("user", "\n\n".join(parts)))
+
+
+def _opening(suspect: Suspect) -> str:
+    return "```python\n" if suspect.path.endswith(".py") else "```\n"
+
+
+def _head(suspect: Suspect, text: str, short: str) -> str:
+    """The function's first words, so that the answer is that function: `def name(` or `async def name(`."""
+    tree = source.parse(text)
+    node = source.find_node(tree, suspect.name) if tree else None
+    keyword = source.signature(node).partition(" def ")[0] if node else ""
+    return f"async def {short}(" if keyword == "async" else f"def {short}("
+
+
+def _shown(suspect: Suspect, texts: Mapping[str, str]) -> str:
+    """The suspect's code and as much around it as one needs to change it."""
+    text = texts[suspect.path]
+    code = suspect_text(suspect, text)
+    if suspect.kind == "lines":
+        around = _users(suspect, text) if suspect.path.endswith(".py") else ""
+        language = "python" if suspect.path.endswith(".py") else ""
+        return f"In {suspect.path}:\n{_fenced(code, language)}" + (f"\nUsed by:\n{_fenced(around)}" if around else "")
+    function = next(
+        f for f in source.functions(suspect.path, text) if f.name == suspect.name and f.first == suspect.first
+    )
+    parts = []
+    if around := _neighbours(function, texts):
+        parts.append(f"Available in the program:\n{_fenced(around)}")
+    if function.owner and (outline := source.class_outline(text, function.owner, function.short_name)):
+        parts.append(f"The class:\n{_fenced(outline)}")
+    what = "method" if function.owner else "function"
+    parts.append(f"The {what} `{suspect.name}` in {suspect.path}:\n{_fenced(code)}")
+    return "\n\n".join(parts)
+
+
+def _neighbours(function: source.Function, texts: Mapping[str, str]) -> str:
+    """Signatures of the program's functions that the suspect calls, and the constants of its module that it uses."""
+    found = []
+    text = texts[function.path]
+    tree = source.parse(text)
+    lines = text.splitlines()
+    for node in tree.body if tree else ():
+        if function.mentions & source.assigned(node):
+            found.append("\n".join(lines[node.lineno - 1 : node.end_lineno]))
+    for path, other in texts.items():
+        for near in source.functions(path, other) if path.endswith(".py") else ():
+            same_class = near.owner is not None and near.owner == function.owner
+            if near.short_name in function.mentions and not same_class and near.name != function.name:
+                outlined = source.outline(other, near.name)
+                found.append(f"# {path}: {near.owner}\n{outlined}" if near.owner else f"# {path}\n{outlined}")
+    return "\n".join(found[:_MAX_NEIGHBOURS])
+
+
+def _users(suspect: Suspect, text: str) -> str:
+    users = [f for f in source.functions(suspect.path, text) if suspect.name in f.mentions]
+    return "\n\n".join(f.text(text) for f in users[:2])
+
+
+def _calls(calls: Sequence[Call]) -> str:
+    return "\n".join(list(dict.fromkeys(map(_call, calls)))[:_MAX_CALLS])
+
+
+def _call(call: Call) -> str:
+    arguments = ", ".join(f"{name}={value}" for name, value in call.arguments.items())
+    if call.yields:
+        return f"{call.name}({arguments}) yielded {', '.join(call.yields)}"
+    return f"{call.name}({arguments}) " + ("raised an exception" if call.result is None else f"returned {call.result}")
+
+
+def _fenced(text: str, language: str = "python") -> str:
+    return f"```{language}\n{text.rstrip()}\n```"

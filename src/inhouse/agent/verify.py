@@ -1,0 +1,186 @@
+"""Runs a repository's tests on its copy, with or without a patch, and records what they call. Asks no model.
+
+The workbench is the one object that holds the copy, the sandbox and the command; it decides whether a patch is as good
+as it looks: as many tests must run as before, so that a patch which makes tests vanish never passes for a repair.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from inhouse.agent.outcome import Outcome, read_outcome
+from inhouse.errors import WorkspaceError
+from inhouse.workspace import CommandResult, Runner, Sandbox, Unconfined, python_paths
+from inhouse.workspace.calls import CallNotes, Calls
+from inhouse.workspace.checkout import Checkout, Patch, is_environment
+from inhouse.workspace.files import decides_tests, is_test_file
+from inhouse.workspace.project import TestCommand, detect_command, given_command, interpreters
+
+QUICK = 4.0  # seconds; a suite that takes longer is tried on the failing tests first
+_SLOWEST_CANDIDATE = 5  # times as long as the unchanged program took: more is a loop without end
+_MAX_PROGRAM_FILES = 2000
+_MISSING = (126, 127)  # exit codes of a shell that cannot run a command
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The copy, how commands run in it, and which command tells whether it works. `timeout` is seconds per run."""
+
+    checkout: Checkout
+    runner: Runner
+    place: Path  # where commands see the copy
+    command: TestCommand
+    notes: CallNotes
+    environment: Mapping[str, str]
+    timeout: float
+
+    def run(self, command: TestCommand, deadline: float, extra: Mapping[str, str] | None = None) -> Outcome:
+        """Run the tests on the copy as it is now. `deadline` is of time.monotonic."""
+        seconds = max(1.0, min(self.timeout, deadline - time.monotonic()))
+        environment = {**self.environment, **(extra or {})}
+        result = self.runner.run(command.argv, timeout=seconds, environment=environment)
+        return read_outcome(result, command.kind, self.place, self.checkout.paths)
+
+    def test(self, patch: Patch, before: Outcome, deadline: float) -> Outcome:
+        """The outcome with a patch on the user's files. Of a slow suite the tests that failed run first, alone."""
+        self.checkout.put(patch)
+        quicker = replace(self, timeout=min(self.timeout, max(10.0, _SLOWEST_CANDIDATE * before.seconds)))
+        some = self.command.only(sorted(before.failing)) if before.seconds > QUICK else None
+        if some is not None and "" not in before.failing:
+            first = quicker.run(some, deadline)
+            if not first.passed and not first.failing < before.failing:
+                return first
+            self.checkout.put(patch)
+        return quicker.run(self.command, deadline)
+
+    def record(self, names: Sequence[str], before: Outcome, deadline: float, patch: Patch) -> Calls:
+        """What the tests call with a patch, with values in those named in `names`; empty when it cannot be told.
+
+        Nothing is lost but insight when the recorder upsets the tests, so their outcome does not matter here.
+        """
+        self.checkout.put(patch)
+        variables = self.notes.prepare(names)
+        if given := self.environment.get("PYTHONPATH"):
+            variables["PYTHONPATH"] += os.pathsep + given
+        command = self.command
+        if before.seconds > 10 * QUICK:  # passing tests only tell what is innocent; that may cost too much
+            command = self.command.only(sorted(before.failing)) or command
+        self.run(command, deadline, variables)
+        return self.notes.read()
+
+    def texts(self) -> dict[str, str]:
+        """The program's text files that may be edited: neither tests nor what decides which tests run."""
+        found: dict[str, str] = {}
+        for path in sorted(self.checkout.paths):
+            if decides_tests(path) or not _is_program(path) or len(found) >= _MAX_PROGRAM_FILES:
+                continue
+            try:
+                found[path] = self.checkout.text(path)
+            except WorkspaceError:  # not text, too large, or a link
+                continue
+        return found
+
+    def test_text(self, path: str) -> str:
+        """The text of a test file; empty where there is none."""
+        try:
+            return self.checkout.text(path) if path in self.checkout.paths and is_test_file(path) else ""
+        except WorkspaceError:
+            return ""
+
+
+def is_repaired(after: Outcome, before: Outcome) -> bool:
+    """Whether everything passes and no test has vanished."""
+    return after.passed and not _lost_tests(after, before)
+
+
+def is_better(after: Outcome, before: Outcome) -> bool:
+    """Whether some of the failing tests pass now and no other fails."""
+    return after.failing < before.failing and after.stopped is None and not _lost_tests(after, before)
+
+
+def _lost_tests(after: Outcome, before: Outcome) -> bool:
+    return before.ran is not None and (after.ran is None or after.ran < before.ran)
+
+
+def open_bench(
+    checkout: Checkout, test: str | None, *, sandboxed: bool, pythons: Sequence[Path], timeout: float
+) -> Bench:
+    """A bench for a copy. `test` is the user's command, `pythons` may run the tests of a project that has none.
+
+    Raises SandboxError when commands cannot be confined and `sandboxed` is wanted; WorkspaceError when no tests are
+    found or their command cannot run.
+    """
+    candidates = interpreters(checkout.repository, pythons)
+    if not candidates:
+        raise WorkspaceError("there is no Python to run tests with; install python3")
+    folder = checkout.root.parent / "recorder"
+    folder.mkdir(exist_ok=True)
+    python = candidates[0]
+    command = given_command(test) if test is not None else None
+    if command is None:
+        for python in candidates:
+            runner = _runner(checkout, python, folder, sandboxed=sandboxed)
+            has_pytest = _works(runner, [str(python), "-c", "import pytest"])
+            if command := detect_command(checkout.paths, checkout.text, str(python), has_pytest=has_pytest):
+                break
+    if command is None:
+        raise WorkspaceError(
+            f"{checkout.repository}: no tests that can be run (pytest or unittest); "
+            "give their command with --test, such as --test 'make check'"
+        )
+    runner = _runner(checkout, python, folder, sandboxed=sandboxed)
+    if isinstance(runner, Sandbox):
+        runner.probe()
+    place = runner.place
+    paths = [str(place / "src")] if (checkout.root / "src").is_dir() else []
+    if not sandboxed:
+        paths.append(str(place))  # an editable install would otherwise lead back to the user's own files
+    environment = {"PYTHONPATH": os.pathsep.join(paths)} if paths else {}
+    notes = CallNotes(folder, checkout.root, place)
+    return Bench(checkout, runner, place, command, notes, environment, timeout)
+
+
+def check_baseline(outcome: Outcome, command: TestCommand) -> None:
+    """Raise WorkspaceError when the first run says nothing of the program: no such command, no tests, out of time."""
+    said = " ".join(outcome.output.split())[-300:]
+    if outcome.stopped:
+        raise WorkspaceError(f"`{command}` was stopped ({outcome.stopped}); give a command for fewer tests with --test")
+    if outcome.exit_code in _MISSING and outcome.ran is None:
+        raise WorkspaceError(f"`{command}` cannot be run: {said}; give a command that can with --test")
+    if command.kind == "pytest" and outcome.exit_code in (3, 4, 5):
+        raise WorkspaceError(f"`{command}` ran no tests: {said}; give a command that does with --test")
+    if command.kind == "unittest" and outcome.ran == 0:
+        raise WorkspaceError(f"`{command}` ran no tests; give a command that does with --test")
+
+
+def _runner(checkout: Checkout, python: Path, folder: Path, *, sandboxed: bool) -> Sandbox | Unconfined:
+    """Confined, the copy is seen at the place of the user's repository, where editable installs expect it."""
+    if not sandboxed:
+        return Unconfined(checkout.root, path=(python.parent,))
+    home = checkout.repository
+    own = [child for child in home.iterdir() if child.is_dir() and is_environment(child)]
+    outside = [path for path in python_paths(python) if not path.is_relative_to(home)]
+    readable = (*outside, *_missing_bases(own, outside), folder, *checkout.borrowed_objects)
+    return Sandbox(checkout.root, home, readable, mounts={path: path for path in own}, path=(python.parent,))
+
+
+def _missing_bases(environments: Iterable[Path], known: Sequence[Path]) -> list[Path]:
+    """The base installations of the project's own environments."""
+    bases = [base for env in environments for base in python_paths(env / "bin" / "python") if base != env]
+    return [base for base in bases if base not in known]
+
+
+def _works(runner: Runner, command: Sequence[str]) -> bool:
+    result: CommandResult = runner.run(command, timeout=60)
+    return result.ok
+
+
+def _is_program(path: str) -> bool:
+    name = path.rpartition("/")[2].lower()
+    return "." in name and name.rpartition(".")[2] not in (
+        "md", "rst", "txt", "lock", "json", "csv", "svg", "html", "css", "toml", "cfg", "ini", "yml", "yaml",
+    )  # fmt: skip
