@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -124,3 +125,18 @@ def test_a_reader_that_goes_away_is_no_error(environment: dict[str, str], tiny: 
     os.close(write)
     assert done.returncode == 141
     assert done.stderr == ""
+
+
+def test_ctrl_c_ends_a_measurement_with_all_its_processes(environment: dict[str, str], tiny: Path) -> None:
+    command = [sys.executable, "-m", "inhouse", "bench", str(tiny), "--repeats", "100000", "--prompts", "1024"]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stderr is not None
+    process.stderr.readline()  # the first line of progress: the engine's process is there
+    os.killpg(process.pid, signal.SIGINT)
+    out, errors = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in errors
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)

@@ -6,12 +6,21 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from inhouse.cli.common import Subparsers, add_engine, add_model, command, home, model_path
+from inhouse.cli.common import (
+    Subparsers,
+    add_engine,
+    add_model,
+    add_thinking,
+    command,
+    home,
+    model_path,
+    template_flags,
+)
 from inhouse.cli.meter import Meter
 from inhouse.cli.sampling import add_sampling, sampling
 from inhouse.engine import LLM, Chunk, SamplingParams, Usage
@@ -38,6 +47,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_model(parser)
     parser.add_argument("--system", metavar="TEXT", default="", help="the system prompt")
+    add_thinking(parser)
     add_engine(parser)
     add_sampling(parser)
 
@@ -47,17 +57,18 @@ def run(args: argparse.Namespace) -> int:
     with LLM(model_path(args.model), threads=args.threads, context=args.context) as llm:
         print(f"{args.model}, {llm.context:,} tokens of context. /help for help, Ctrl-D to leave.", file=sys.stderr)
         with _line_editing(home() / "chat_history"):
-            _Conversation(llm, params, args.system).run()
+            _Conversation(llm, params, args.system, template_flags(args)).run()
     return 0
 
 
 class _Conversation:
     """What has been said, and the loop that goes on with it."""
 
-    def __init__(self, llm: LLM, params: SamplingParams, system: str) -> None:
+    def __init__(self, llm: LLM, params: SamplingParams, system: str, flags: Mapping[str, bool]) -> None:
         self._llm = llm
         self._params = params
         self._system = system
+        self._flags = flags
         self._messages: list[dict[str, str]] = []
 
     def run(self) -> None:
@@ -98,7 +109,9 @@ class _Conversation:
                     meter.update("reading", done, total)
 
                 messages = [*system, *self._messages]
-                chunks = self._llm.stream_chat(messages, self._params, progress=reading, cancelled=stop.is_set)
+                chunks = self._llm.stream_chat(
+                    messages, self._params, template_flags=self._flags, progress=reading, cancelled=stop.is_set
+                )
                 with closing(chunks):
                     answer = _show(chunks, meter)
         except KeyboardInterrupt:

@@ -43,6 +43,15 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_thinking(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-thinking", action="store_true", help="ask a thinking model to answer at once")
+
+
+def template_flags(args: argparse.Namespace) -> dict[str, bool]:
+    """Switches of the model's chat template; templates ignore those that they do not know."""
+    return {"enable_thinking": False} if args.no_thinking else {}
+
+
 def positive(text: str) -> int:
     """An argument that is a whole number of at least 1."""
     number = int(text) if text.isdecimal() else 0

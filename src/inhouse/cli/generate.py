@@ -11,7 +11,16 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
-from inhouse.cli.common import Subparsers, add_engine, add_model, command, model_path, print_json
+from inhouse.cli.common import (
+    Subparsers,
+    add_engine,
+    add_model,
+    add_thinking,
+    command,
+    model_path,
+    print_json,
+    template_flags,
+)
 from inhouse.cli.meter import Meter
 from inhouse.cli.sampling import add_sampling, sampling
 from inhouse.engine import LLM, Chunk
@@ -36,6 +45,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--system", metavar="TEXT", help="with --chat: the system prompt")
     parser.add_argument("--json", action="store_true", help="write one JSON object; with --stream, one per piece")
     parser.add_argument("--stream", action="store_true", help="write as it comes, also where stdout is no terminal")
+    add_thinking(parser)
     add_engine(parser)
     add_sampling(parser)
 
@@ -54,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
             messages = [{"role": "user", "content": prompt}]
             if args.system is not None:
                 messages.insert(0, {"role": "system", "content": args.system})
-            chunks = llm.stream_chat(messages, params, progress=reading)
+            chunks = llm.stream_chat(messages, params, template_flags=template_flags(args), progress=reading)
         else:
             chunks = llm.stream(prompt, params, progress=reading)
         with closing(chunks):

@@ -37,7 +37,12 @@ def run(args: argparse.Namespace) -> int:
         def show(step: Step) -> None:
             meter.update(f"{entry.name}: {_WORDS[step.what]}", step.done, step.total)
 
-        path = models.pull(entry.name, show)
+        try:
+            path = models.pull(entry.name, show)
+        except KeyboardInterrupt:
+            meter.stop()
+            print(f"\nstopped; `inhouse pull {entry.name}` goes on from here", file=sys.stderr)
+            raise
     print(f"{entry.name} {'was here already' if here else 'is here'}: {path}", file=sys.stderr)
     return 0
 
