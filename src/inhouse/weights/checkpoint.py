@@ -53,7 +53,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     UnsupportedModelError.
     """
     if not path.exists():
-        raise ModelNotFoundError(f"{path}: no such file; check the path or run `inhouse list`")
+        raise ModelNotFoundError(f"{path}: no such file; check the path or run `inhouse models`")
     if path.is_dir() or path.suffix == ".safetensors":
         config, stacked, skipped = load_huggingface(path)
         return Checkpoint(path, "safetensors", config, stacked, {}, skipped, stacked.formats())

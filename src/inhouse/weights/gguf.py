@@ -91,7 +91,7 @@ def read_gguf(path: Path) -> GGUFFile:
                 raise ModelFileError(path, f"only {size} bytes, too short for a GGUF file", _REFETCH)
             mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
     except FileNotFoundError as error:
-        raise ModelNotFoundError(f"{path}: no such file; check the path or run `inhouse list`") from error
+        raise ModelNotFoundError(f"{path}: no such file; check the path or run `inhouse models`") from error
     except OSError as error:
         raise ModelFileError(path, f"cannot be read ({error.strerror})", "check its permissions") from error
     cursor = _Cursor(path, mapped)
