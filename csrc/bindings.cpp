@@ -52,6 +52,9 @@ Weight make_weight(nb::object owner, int64_t columns, int format_id) {
               static_cast<int64_t>(bytes.shape(n - 1)) == columns / block.columns * block.bytes,
           "a row is not a whole number of blocks");
   require(bytes.stride(n - 1) == 1, "rows are not contiguous");
+  require(!is_packed(format) || (bytes.shape(n - 2) % kPanelRows == 0 &&
+                                 bytes.stride(n - 2) == static_cast<int64_t>(bytes.shape(n - 1))),
+          "packed panels are not whole");
   Weight w;
   w.owner = std::move(owner);
   w.stack.first = {bytes.data(), static_cast<int64_t>(bytes.shape(n - 2)), columns, bytes.stride(n - 2), format};

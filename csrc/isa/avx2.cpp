@@ -18,11 +18,21 @@ inline FL load_half(const uint16_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 inline V zero() { return _mm256_setzero_si256(); }
-inline V load(const void* p) { return _mm256_load_si256(static_cast<const V*>(p)); }
+inline V load(const void* p) { return _mm256_loadu_si256(static_cast<const V*>(p)); }
 inline V broadcast4(const int8_t* p) {
   int32_t word;
   std::memcpy(&word, p, 4);
   return _mm256_set1_epi32(word);
+}
+
+inline V load_unsigned(const uint8_t* p) { return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+inline V load_signed(const int8_t* p) { return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+inline V first_of(V pair) { return _mm256_or_si256(_mm256_slli_epi32(pair, 16), _mm256_and_si256(pair, _mm256_set1_epi32(0xffff))); }
+inline V second_of(V pair) { return _mm256_or_si256(_mm256_srli_epi32(pair, 16), _mm256_andnot_si256(_mm256_set1_epi32(0xffff), pair)); }
+inline V one_scale() { return _mm256_set1_epi16(1); }
+inline V iq4_values(V codes) {
+  const __m128i table = _mm_loadu_si128(reinterpret_cast<const __m128i*>(kIQ4Values));
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), codes);
 }
 
 // The largest power of two of products of two codes ≤ max with ±127 whose sum fits an int16.

@@ -8,7 +8,7 @@
 namespace inhouse::avx512 {
 
 constexpr int kLanes = 16;
-constexpr int kTileTokens = 8;
+constexpr int kTileTokens = 12;
 typedef float FL __attribute__((vector_size(4 * kLanes)));
 constexpr float kSignedBias = -128;  // signed values are made unsigned by adding 128
 using V = __m512i;
@@ -17,11 +17,20 @@ inline FL load_half(const uint16_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 inline V zero() { return _mm512_setzero_si512(); }
-inline V load(const void* p) { return _mm512_load_si512(p); }
+inline V load(const void* p) { return _mm512_loadu_si512(p); }
 inline V broadcast4(const int8_t* p) {
   int32_t word;
   std::memcpy(&word, p, 4);
   return _mm512_set1_epi32(word);
+}
+inline V load_unsigned(const uint8_t* p) { return _mm512_cvtepu8_epi16(load256(p)); }
+inline V load_signed(const int8_t* p) { return _mm512_cvtepi8_epi16(load256(p)); }
+inline V first_of(V pair) { return _mm512_slli_epi32(pair, 16); }
+inline V second_of(V pair) { return pair; }
+inline V one_scale() { return _mm512_set1_epi32(0x00010001); }
+inline V iq4_values(V codes) {
+  const __m128i table = _mm_loadu_si128(reinterpret_cast<const __m128i*>(kIQ4Values));
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), codes);
 }
 constexpr int exact_steps(int) { return 8; }
 inline V dot_codes(V sum, V codes, V act) { return _mm512_dpbusd_epi32(sum, codes, act); }

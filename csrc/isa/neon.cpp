@@ -24,6 +24,14 @@ inline V broadcast4(const int8_t* p) {
   std::memcpy(&word, p, 4);
   return vdupq_n_s32(word);
 }
+inline V load_unsigned(const uint8_t* p) { return vreinterpretq_s32_u16(vmovl_u8(vld1_u8(p))); }
+inline V load_signed(const int8_t* p) { return vreinterpretq_s32_s16(vmovl_s8(vld1_s8(p))); }
+inline V first_of(V pair) { return vshlq_n_s32(pair, 16); }
+inline V second_of(V pair) { return pair; }
+inline V one_scale() { return vdupq_n_s32(0x00010001); }
+inline V iq4_values(V codes) {
+  return vreinterpretq_s32_s8(vqtbl1q_s8(vld1q_s8(kIQ4Values), vreinterpretq_u8_s32(codes)));
+}
 constexpr int exact_steps(int) { return 8; }
 inline V dot_signed(V sum, V values, V act) {
   return vdotq_s32(sum, vreinterpretq_s8_s32(values), vreinterpretq_s8_s32(act));

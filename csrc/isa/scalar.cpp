@@ -8,7 +8,7 @@
 namespace inhouse::scalar {
 
 constexpr int kLanes = 4;
-constexpr int kTileTokens = 4;
+constexpr int kTileTokens = 2;
 typedef float FL __attribute__((vector_size(4 * kLanes)));
 constexpr float kSignedBias = 0;
 typedef int32_t V __attribute__((vector_size(16)));
@@ -26,6 +26,24 @@ inline V broadcast4(const int8_t* p) {
   int32_t word;
   std::memcpy(&word, p, 4);
   return V{word, word, word, word};
+}
+template <class A>
+inline V pairs_of(const A* p) {
+  int16_t wide[8];
+  for (int i = 0; i < 8; ++i) wide[i] = p[i];
+  return load(wide);
+}
+inline V load_unsigned(const uint8_t* p) { return pairs_of(p); }
+inline V load_signed(const int8_t* p) { return pairs_of(p); }
+inline V first_of(V pair) { return pair; }
+inline V second_of(V pair) { return pair >> 16; }
+inline V one_scale() { return V{1, 1, 1, 1}; }
+inline V iq4_values(V codes) {
+  uint8_t c[16];
+  int8_t values[16];
+  std::memcpy(c, &codes, 16);
+  for (int i = 0; i < 16; ++i) values[i] = kIQ4Values[c[i]];
+  return load(values);
 }
 constexpr int exact_steps(int) { return 8; }
 

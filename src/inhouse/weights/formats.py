@@ -22,12 +22,16 @@ _CHUNK = 4096  # blocks dequantised at once: temporaries stay in the cache, and 
 
 @dataclass(frozen=True)
 class Format:
-    """A block of `block_size` elements takes `block_bytes` bytes; ids are GGUF's (ggml_type)."""
+    """A block of `block_size` elements takes `block_bytes` bytes; ids are GGUF's (ggml_type), or ours from 1000 up.
+
+    Formats with `panel_rows` > 1 interleave that many rows (see `packed`): only their sum of bytes is a row's.
+    """
 
     name: str
     gguf_id: int
     block_size: int
     block_bytes: int
+    panel_rows: int = 1
 
     def row_bytes(self, columns: int) -> int:
         """Bytes of a row of `columns` elements, which must be whole blocks."""
@@ -89,14 +93,14 @@ def _half(blocks: U8, at: int) -> Floats:
     return blocks[:, at : at + 2].copy().view("<f2").astype(np.float32)
 
 
-def _planes(codes: U8, width: int, bits: int) -> U8:
+def planes(codes: U8, width: int, bits: int) -> U8:
     """Bytes (N, M) to codes (N, M·8/bits): per run of `width` bytes all lowest bits first, then the next, ..."""
     shifts = np.arange(0, 8, bits, dtype=np.uint8)[:, None]
     runs = codes.reshape(len(codes), -1, 1, width) >> shifts  # (N, runs, planes, width)
     return (runs & np.uint8((1 << bits) - 1)).reshape(len(codes), -1)
 
 
-def _bit_row(packed: U8) -> U8:
+def bit_row(packed: U8) -> U8:
     """Bytes (N, 4) to one bit per element (N, 32), lowest bit first."""
     return np.unpackbits(packed, axis=-1, bitorder="little")
 
@@ -132,36 +136,36 @@ def _q8_0(b: U8) -> Floats:
 
 def _q4_0(b: U8) -> Floats:
     """d (2), nibbles (16): d × (code − 8)."""
-    return _affine(_signed(_planes(b[:, 2:], 16, 4), 8), _half(b, 0))
+    return _affine(_signed(planes(b[:, 2:], 16, 4), 8), _half(b, 0))
 
 
 def _q4_1(b: U8) -> Floats:
     """d (2), m (2), nibbles (16): d × code + m."""
-    return _affine(_planes(b[:, 4:], 16, 4), _half(b, 0), -_half(b, 2))
+    return _affine(planes(b[:, 4:], 16, 4), _half(b, 0), -_half(b, 2))
 
 
 def _q5_0(b: U8) -> Floats:
     """d (2), fifth bits (4), nibbles (16): d × (code − 16)."""
-    codes = _planes(b[:, 6:], 16, 4) | (_bit_row(b[:, 2:6]) << 4)
+    codes = planes(b[:, 6:], 16, 4) | (bit_row(b[:, 2:6]) << 4)
     return _affine(_signed(codes, 16), _half(b, 0))
 
 
 def _q5_1(b: U8) -> Floats:
     """d (2), m (2), fifth bits (4), nibbles (16): d × code + m."""
-    codes = _planes(b[:, 8:], 16, 4) | (_bit_row(b[:, 4:8]) << 4)
+    codes = planes(b[:, 8:], 16, 4) | (bit_row(b[:, 4:8]) << 4)
     return _affine(codes, _half(b, 0), -_half(b, 2))
 
 
 def _q2_k(b: U8) -> Floats:
     """16 × (scale nibble | min nibble) (16), 2-bit codes (64), d (2), dmin (2)."""
     scale, low = (b[:, :16] & 15).astype(np.float32), (b[:, :16] >> 4).astype(np.float32)
-    return _affine(_planes(b[:, 16:80], 32, 2), _half(b, 80) * scale, _half(b, 82) * low)
+    return _affine(planes(b[:, 16:80], 32, 2), _half(b, 80) * scale, _half(b, 82) * low)
 
 
 def _q3_k(b: U8) -> Floats:
     """Third bits (32), 2-bit codes (64), 16 × 6-bit scales (12), d (2): d × (scale − 32) × (code − 4)."""
-    codes = _planes(b[:, 32:96], 32, 2) | (_planes(b[:, :32], 32, 1) << 2)
-    scales = _planes(b[:, 96:104], 8, 4) | (_planes(b[:, 104:108], 4, 2) << 4)
+    codes = planes(b[:, 32:96], 32, 2) | (planes(b[:, :32], 32, 1) << 2)
+    scales = planes(b[:, 96:104], 8, 4) | (planes(b[:, 104:108], 4, 2) << 4)
     return _affine(_signed(codes, 4), _half(b, 108) * _signed(scales, 32).astype(np.float32))
 
 
@@ -176,33 +180,39 @@ def unpack_scales(packed: U8) -> tuple[U8, U8]:
 def _q4_k(b: U8) -> Floats:
     """d (2), dmin (2), 8 × 6-bit (scale, min) (12), nibbles (128): d·scale × code − dmin·min."""
     scale, low = unpack_scales(b[:, 4:16])
-    return _affine(_planes(b[:, 16:], 32, 4), _half(b, 0) * scale, _half(b, 2) * low)
+    return _affine(planes(b[:, 16:], 32, 4), _half(b, 0) * scale, _half(b, 2) * low)
 
 
 def _q5_k(b: U8) -> Floats:
     """As Q4_K with fifth bits (32) before the nibbles (128)."""
     scale, low = unpack_scales(b[:, 4:16])
-    codes = _planes(b[:, 48:], 32, 4) | (_planes(b[:, 16:48], 32, 1) << 4)
+    codes = planes(b[:, 48:], 32, 4) | (planes(b[:, 16:48], 32, 1) << 4)
     return _affine(codes, _half(b, 0) * scale, _half(b, 2) * low)
 
 
 def _q6_k(b: U8) -> Floats:
     """Nibbles (128), top bits (64), 16 × int8 scale (16), d (2): d·scale × (code − 32)."""
-    codes = _planes(b[:, :128], 64, 4) | (_planes(b[:, 128:192], 32, 2) << 4)
+    codes = planes(b[:, :128], 64, 4) | (planes(b[:, 128:192], 32, 2) << 4)
     return _affine(_signed(codes, 32), _half(b, 208) * b[:, 192:208].view(np.int8).astype(np.float32))
 
 
 def _iq4_nl(b: U8) -> Floats:
     """d (2), nibbles (16): d × IQ4_VALUES[code]."""
-    return _affine(np.array(IQ4_VALUES, np.int8)[_planes(b[:, 2:], 16, 4)], _half(b, 0))
+    return _affine(np.array(IQ4_VALUES, np.int8)[planes(b[:, 2:], 16, 4)], _half(b, 0))
+
+
+def iq4_xs_scales(b: U8) -> U8:
+    """The eight 6-bit scales of IQ4_XS blocks (N, 136) as (N, 8)."""
+    pairs = (b[:, 2:4, None] >> np.arange(0, 8, 2, dtype=np.uint8)) & 3  # (N, 2, 4)
+    nibbles = (b[:, 4:8, None] >> np.array([0, 4], np.uint8)) & 15  # (N, 4, 2)
+    scales: U8 = nibbles.reshape(-1, 8) | (pairs.reshape(-1, 8) << 4)
+    return scales
 
 
 def _iq4_xs(b: U8) -> Floats:
     """d (2), top bits of 8 scales (2), their nibbles (4), nibbles (128): d·(scale − 32) × IQ4_VALUES[code]."""
-    pairs = (b[:, 2:4, None] >> np.arange(0, 8, 2, dtype=np.uint8)) & 3  # (N, 2, 4)
-    nibbles = (b[:, 4:8, None] >> np.array([0, 4], np.uint8)) & 15  # (N, 4, 2)
-    scales = nibbles.reshape(-1, 8) | (pairs.reshape(-1, 8) << 4)
-    codes = np.array(IQ4_VALUES, np.int8)[_planes(b[:, 8:], 16, 4)]
+    scales = iq4_xs_scales(b)
+    codes = np.array(IQ4_VALUES, np.int8)[planes(b[:, 8:], 16, 4)]
     return _affine(codes, _half(b, 0) * _signed(scales, 32).astype(np.float32))
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from inhouse.weights import packed
 from inhouse.weights.formats import Format, dequantize
 
 U8 = npt.NDArray[np.uint8]
@@ -50,7 +51,8 @@ class Tensor:
 
     def float32(self) -> F32:
         """The values, dequantised into new float32 memory of shape `shape`."""
-        return dequantize(self.format, self.data).reshape(self.shape)
+        decode = packed.dequantize if self.format.panel_rows > 1 else dequantize
+        return decode(self.format, self.data).reshape(self.shape)
 
     @staticmethod
     def from_float32(name: str, values: F32) -> Tensor:

@@ -1,0 +1,63 @@
+// The primitives that an instruction set supplies before it includes anything else, and what follows from them:
+//
+//   kLanes, kTileTokens         rows per vector V; tokens whose sums fit the registers
+//   FL                          kLanes floats
+//   zero, load, broadcast4      V of int32 lanes; four bytes per lane; the same four bytes in every lane
+//   load_unsigned, load_signed  2 · kLanes bytes as int16, two per lane
+//   load_half                   kLanes halves as floats
+//   exact_steps(max)            how many dot_codes may be summed before scale_add when codes are ≤ max
+//   dot_codes(sum, c, a)        sum + Σ unsigned codes × signed activations, four per lane, unscaled
+//   scale_add(total, sum, s)    total + sum × the lane's integer scale, given as a pair of equal int16
+//   first_of, second_of         one of a lane's two int16 as a scale for scale_add
+//   dot_signed(total, v, a)     total + Σ signed values × activations − kSignedBias × Σ activations
+//   dot_pairs(total, m, s)      total + Σ two int16 products per lane
+//   row_dot16 / row_dot32       one row's 256 codes × activations with scales per 16 or 32, as 8 partial sums
+//   row_mins                    Σ min × sum over groups, as 8 partial sums; row_signed: 32 signed products
+#pragma once
+
+#include <algorithm>
+#include <type_traits>
+
+#include "kernels.h"
+#include "row_block.h"
+
+namespace inhouse::INHOUSE_ISA {
+
+constexpr int kVectors = kPanelRows / kLanes;
+constexpr int64_t kFewTokens = 3;  // up to here, tiles do not pay for unpacked formats
+constexpr int kPrefetch = 8192;    // bytes ahead of the block in use: far more than processors look ahead by themselves
+
+typedef int32_t IL __attribute__((vector_size(4 * kLanes)));
+typedef uint32_t UL __attribute__((vector_size(4 * kLanes)));
+
+inline FL to_float(V v) { return __builtin_convertvector(reinterpret_cast<IL>(v), FL); }
+
+inline FL load_lanes(const float* p) {
+  FL v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+inline void add_lanes(float* p, FL v) {
+  v += load_lanes(p);
+  std::memcpy(p, &v, sizeof v);
+}
+
+template <int kBytes>
+inline void prefetch(const void* block) {
+#pragma GCC unroll 64
+  for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(static_cast<const char*>(block) + kPrefetch + i);
+}
+
+// Calls run(first token, how many as a type) for all of `count` tokens, kTileTokens at a time while they last.
+template <class F>
+inline void for_token_tiles(int64_t count, F&& run) {
+  int64_t i = 0;
+  for (; i + kTileTokens <= count; i += kTileTokens) run(i, std::integral_constant<int, kTileTokens>{});
+  if constexpr (kTileTokens > 4)
+    for (; i + 4 <= count; i += 4) run(i, std::integral_constant<int, 4>{});
+  for (; i + 2 <= count; i += 2) run(i, std::integral_constant<int, 2>{});
+  if (i < count) run(i, std::integral_constant<int, 1>{});
+}
+
+}  // namespace inhouse::INHOUSE_ISA
