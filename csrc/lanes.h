@@ -49,6 +49,12 @@ inline void prefetch(const void* block) {
   for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(static_cast<const char*>(block) + kPrefetch + i);
 }
 
+// Part `i` of a block's bytes, a little at a time so that the misses in flight never fill up.
+template <int kBytes>
+inline void prefetch_part(const void* block, int i) {
+  prefetch<kBytes>(static_cast<const char*>(block) + i * kBytes);
+}
+
 // Calls run(first token, how many as a type) for all of `count` tokens, kTileTokens at a time while they last.
 template <class F>
 inline void for_token_tiles(int64_t count, F&& run) {

@@ -28,6 +28,7 @@ struct PackedQ4KTile {
   static constexpr int kGroupSteps = 8, kMax = 15;
   const PackedQ4K& b;
 
+  void fetch_ahead(int stretch) const { prefetch_part<sizeof b / 8>(&b, stretch); }
   V code(int stretch, int i, int v) const { return nibbles(b.code + 4 * stretch, i, v); }
   V scale(int stretch, int, int v) const {
     const V pair = load_unsigned(b.scale[stretch / 2][v * kLanes]);
@@ -42,6 +43,7 @@ struct PackedQ5KTile {
   static constexpr int kGroupSteps = 8, kMax = 31;
   const PackedQ5K& b;
 
+  void fetch_ahead(int stretch) const { prefetch_part<sizeof b / 8>(&b, stretch); }
   V code(int stretch, int i, int v) const {
     return with_plane<1>(nibbles(b.code + 4 * stretch, i, v), b.high[stretch], i, v);
   }
@@ -59,6 +61,7 @@ struct PackedQ6KTile {
   static constexpr int kGroupSteps = 4, kMax = 63;
   const PackedQ6K& b;
 
+  void fetch_ahead(int stretch) const { prefetch_part<sizeof b / 8>(&b, stretch); }
   V code(int stretch, int i, int v) const {
     return with_plane<2>(nibbles(b.code + 4 * stretch, i, v), b.high[2 * stretch + i / 4], i % 4, v);
   }
@@ -76,6 +79,7 @@ template <class Block>
 struct PackedGroup {
   const Block& b;
 
+  void fetch_ahead() const { prefetch<sizeof b>(&b); }
   V code(int i, int v) const {
     if constexpr (std::is_same_v<Block, PackedQ8_0>) return load(b.value[i] + 4 * kLanes * v);
     else if constexpr (std::is_same_v<Block, PackedIQ4>) return iq4_values(nibbles(b.code, i, v));
@@ -126,7 +130,6 @@ void multiply_packed_k(const Matrix& w, int64_t first, int rows, const Input& in
                        float* out) {
   multiply_panels<Block>(w, first, rows, in, index, count, out,
                          [](const Block* blocks, int64_t s, const Span* const* a, float* const* y, auto n) {
-                           prefetch<sizeof(Block)>(blocks + s);
                            multiply_scaled<decltype(n)::value>(Tile{blocks[s]}, a, y);
                          });
 }
@@ -137,7 +140,6 @@ void multiply_packed_groups(const Matrix& w, int64_t first, int rows, const Inpu
   const int64_t groups = w.columns / 32;
   multiply_panels<Block>(w, first, rows, in, index, count, out,
                          [&](const Block* blocks, int64_t s, const Span* const* a, float* const* y, auto n) {
-                           prefetch<8 * sizeof(Block)>(blocks + 8 * s);
                            const int here = static_cast<int>(std::min<int64_t>(8, groups - 8 * s));
                            multiply_grouped<decltype(n)::value>(PackedGroups<Block>{blocks + 8 * s}, here, a, y);
                          });

@@ -7,7 +7,7 @@
 namespace inhouse::INHOUSE_ISA {
 
 // Integer scales. Tile: kGroupSteps steps share a scale; kMax is the largest code; code(stretch, i, v), where a stretch is
-// eight steps; scale(stretch, i, v) for scale_add; min_pair(p, v) of groups 2p and 2p + 1; d(v), dmin(v).
+// eight steps; fetch_ahead(stretch) before each; scale(stretch, i, v) for scale_add; min_pair(p, v) of groups 2p and 2p + 1; d(v), dmin(v).
 // y[t][row] += tile · token t, for T tokens.
 template <int T, class Tile>
 inline void multiply_scaled(const Tile& tile, const Span* const* a, float* const* y) {
@@ -16,7 +16,8 @@ inline void multiply_scaled(const Tile& tile, const Span* const* a, float* const
   V total[T][kVectors];
   for (int t = 0; t < T; ++t)
     for (int v = 0; v < kVectors; ++v) total[t][v] = zero();
-  for (int stretch = 0; stretch < 8; ++stretch)
+  for (int stretch = 0; stretch < 8; ++stretch) {
+    tile.fetch_ahead(stretch);
 #pragma GCC unroll 8
     for (int start = 0; start < 8; start += kFlush) {
       V sum[T][kVectors][kChains];
@@ -48,6 +49,7 @@ inline void multiply_scaled(const Tile& tile, const Span* const* a, float* const
           for (int c = 0; c < kChains; ++c) total[t][v] = scale_add(total[t][v], sum[t][v][c], scale);
       }
     }
+  }
   constexpr int kGroups = 64 / Tile::kGroupSteps;
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) {
@@ -76,6 +78,7 @@ inline void multiply_grouped(const Tile& tile, int groups, const Span* const* a,
   FL sum[T][kVectors] = {};
   for (int g = 0; g < groups; ++g) {
     const auto group = tile.group(g);
+    group.fetch_ahead();
     V total[T][kVectors];
 #pragma GCC unroll 12
     for (int t = 0; t < T; ++t)
@@ -120,6 +123,7 @@ struct alignas(64) KTile {
   int16_t mins[8][kPanelRows][2];         // of two neighbouring groups
   float ds[kPanelRows], dmins[kPanelRows];
 
+  void fetch_ahead(int) const {}
   V code(int stretch, int i, int v) const { return load(&codes[8 * stretch + i][v * kLanes]); }
   V scale(int stretch, int i, int v) const { return load(&scales[(8 * stretch + i) / kGroupSteps][v * kLanes]); }
   V min_pair(int p, int v) const { return load(&mins[p][v * kLanes]); }
@@ -154,6 +158,7 @@ struct alignas(64) SignedTile {
   struct Group {
     const SignedTile& tile;
     int g;
+    void fetch_ahead() const {}
     V code(int i, int v) const { return load(&tile.values[8 * g + i][v * kLanes]); }
     FL d(int v) const { return load_lanes(tile.ds[g] + v * kLanes); }
     FL m(int v) const { return load_lanes(tile.ms[g] + v * kLanes); }

@@ -1,8 +1,4 @@
-"""One sequence: the tokens computed so far and what every layer remembers of them. Knows neither text nor requests.
-
-Attention layers can forget their newest tokens at no cost (`KVCache.truncate`). Recurrent layers cannot: they go
-back only to a position at which a copy of them was kept, so a sequence carries such copies (`snapshot`).
-"""
+"""One sequence: the tokens computed so far and what every layer remembers of them. Knows neither text nor requests."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
+from inhouse.engine.prefix_tree import Node
 from inhouse.kernels.state import DeltaState, KVCache
 from inhouse.models import LayerState
 
@@ -17,7 +14,6 @@ Layers: TypeAlias = list[LayerState]
 NewLayers: TypeAlias = Callable[[int], Layers]  # a model's empty layers, with room for so many tokens
 
 ROOM = 256  # tokens: capacities are multiples of this
-SNAPSHOTS = 8  # at most so many per sequence
 
 
 class Sequence:
@@ -30,12 +26,10 @@ class Sequence:
     def __init__(self, new_layers: NewLayers, capacity: int = 0) -> None:
         self._new_layers = new_layers
         self.capacity = _rounded(capacity)
-        self._consistent = True
+        self.consistent = True  # all layers are where `ids` are; False during a pass and after one that failed
         self.ids: list[int] = []
         self.layers = new_layers(self.capacity)
-        self.snapshots: dict[
-            int, tuple[DeltaState, ...]
-        ] = {}  # recurrent states after so many tokens; never written to
+        self.anchor: Node | None = None  # the last place in the prefix tree that holds a beginning of this sequence
 
     @property
     def recurrent(self) -> bool:
@@ -44,86 +38,29 @@ class Sequence:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all buffers, snapshots included."""
-        kept = [state for states in self.snapshots.values() for state in states]
-        return sum(_layer_bytes(layer) for layer in [*self.layers, *kept])
+        """Bytes of all buffers."""
+        return sum(_layer_bytes(layer) for layer in self.layers)
 
     def reserve(self, length: int) -> None:
         """Makes room for `length` tokens in all, moving what is there if need be."""
         if length <= self.capacity:
             return
         capacity = _rounded(max(length, self.capacity + self.capacity // 2))
-        self.layers = _copy(self.layers, len(self.ids), self._new_layers(capacity))
+        self.layers = [_moved(*pair, len(self.ids)) for pair in zip(self.layers, self._new_layers(capacity), strict=True)]
         self.capacity = capacity
 
     @contextmanager
     def extending(self, ids: list[int]) -> Iterator[Layers]:
         """The layers, for a forward pass that appends `ids` to all of them.
 
-        If the pass fails or is interrupted, some layers may have moved and others not; `recover` mends that.
+        If the pass fails or is interrupted, some layers may have moved and others not: the sequence is of no more use.
         """
         self.reserve(len(self.ids) + len(ids))
-        self._consistent = False
+        self.consistent = False
         yield self.layers
         self.ids.extend(ids)
         assert all(layer.length == len(self.ids) for layer in self.layers)
-        self._consistent = True
-
-    def recover(self) -> bool:
-        """After a forward pass that did not finish: goes back to a known state. False if there is none."""
-        if self._consistent:
-            return True
-        known = max(self.snapshots, default=0) if self.recurrent else len(self.ids)
-        if known == 0:
-            return False
-        self._set(known)
-        self._consistent = True
-        return True
-
-    def snapshot(self) -> None:
-        """Keeps a copy of the recurrent states as they are now; nothing to do for a model without any."""
-        if not self.recurrent or len(self.ids) in self.snapshots:
-            return
-        self.snapshots[len(self.ids)] = tuple(layer.copy() for layer in self.layers if isinstance(layer, DeltaState))
-        if len(self.snapshots) > SNAPSHOTS:
-            # The first is where conversations part (the system prompt), the newest are where this one goes on.
-            del self.snapshots[sorted(self.snapshots)[1]]
-
-    def reach(self, length: int) -> int:
-        """The largest position at most `length` from which this sequence can go on without computing anything again."""
-        if length >= len(self.ids):
-            return len(self.ids)
-        if not self.recurrent:
-            return length
-        return max((position for position in self.snapshots if position <= length), default=0)
-
-    def rewind(self, position: int) -> None:
-        """Goes back to a `position` that `reach` returned."""
-        assert position == self.reach(position) > 0
-        if position < len(self.ids):
-            self._set(position)
-
-    def branch(self, position: int) -> Sequence:
-        """A sequence of its own that begins with the first `position` tokens of this one; `reach` returned it."""
-        assert position == self.reach(position) > 0
-        other = Sequence(self._new_layers, position)
-        other.ids = self.ids[:position]
-        other.layers = _copy(self.layers, position, other.layers)
-        other.snapshots = {at: states for at, states in self.snapshots.items() if at <= position}
-        if self.recurrent and position < len(self.ids):
-            other._set(position)
-        return other
-
-    def _set(self, position: int) -> None:
-        """Brings ids, layers and snapshots to `position`; recurrent layers from the snapshot there."""
-        saved = iter(self.snapshots[position]) if self.recurrent else iter(())
-        for layer in self.layers:
-            if isinstance(layer, DeltaState):
-                layer.restore(next(saved))
-            else:
-                layer.truncate(position)
-        del self.ids[position:]
-        self.snapshots = {at: states for at, states in self.snapshots.items() if at <= position}
+        self.consistent = True
 
 
 def _rounded(tokens: int) -> int:
@@ -136,13 +73,10 @@ def _layer_bytes(layer: LayerState) -> int:
     return int(layer.keys.nbytes + layer.values.nbytes)
 
 
-def _copy(source: Layers, length: int, target: Layers) -> Layers:
-    """`target` after taking over the first `length` tokens' keys and values, and the recurrent states as they are."""
-    for old, new in zip(source, target, strict=True):
-        if isinstance(new, DeltaState):
-            assert isinstance(old, DeltaState)
-            new.restore(old)
-        else:
-            assert isinstance(old, KVCache)
-            new.take(old, length)
-    return target
+def _moved(old: LayerState, new: LayerState, length: int) -> LayerState:
+    """What `old` holds, with the room of `new`: recurrent states need no more than they have."""
+    if isinstance(new, KVCache):
+        assert isinstance(old, KVCache)
+        new.take(old, length)
+        return new
+    return old
