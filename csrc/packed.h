@@ -109,6 +109,8 @@ template <class Block, class F>
 inline void multiply_panels(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index,
                             int64_t count, float* out, F&& multiply_span) {
   const int64_t spans = (w.columns + kSpan - 1) / kSpan;
+  // What lies before the first fetch_ahead would otherwise arrive line by line.
+  for (int64_t i = 0; i < std::min<int64_t>(kPrefetch, rows * w.row_stride); i += 64) __builtin_prefetch(w.row(first) + i);
   for_token_tiles(count, [&](int64_t token, auto n) {
     const Span* base[kTileTokens];
     for (int t = 0; t < n; ++t) base[t] = in.spans + (index ? index[token + t] : token + t);
