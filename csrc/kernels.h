@@ -30,6 +30,8 @@ struct Kernels {
   // One row of activations to spans, `stride` spans apart.
   void (*quantize)(const float* x, int64_t columns, Span* out, int64_t stride);
 
+  float (*dot)(const float* x, const float* y, int64_t n);
+
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* out);
 
   // gate[i] = silu(gate[i]) · up[i]

@@ -19,22 +19,62 @@ inline void unpack_stretch(Format format, const uint8_t* data, int64_t count, fl
   unpack_float(format, data + i * block_size(format).bytes, count - i, out + i);
 }
 
-// Columns go in stretches that fit L1, each unpacked once for all tokens; for few tokens row after row, as the
-// memory's own prefetching likes it.
+// R rows (floats, `stride` apart) × T tokens over n columns, added to out: every sum in the same order, whatever R and T.
+template <int R, int T>
+inline void multiply_float_tile(const float* rows, int64_t stride, const float* const* x, int64_t n, float* const* out) {
+  FL sum[R][T] = {};
+  int64_t c = 0;
+  for (; c + kLanes <= n; c += kLanes) {
+    FL y[T];
+#pragma GCC unroll 4
+    for (int t = 0; t < T; ++t) y[t] = load_lanes(x[t] + c);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const FL w = load_lanes(rows + r * stride + c);
+#pragma GCC unroll 4
+      for (int t = 0; t < T; ++t) sum[r][t] += w * y[t];
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int t = 0; t < T; ++t) {
+      float whole = 0;
+      for (int lane = 0; lane < kLanes; ++lane) whole += sum[r][t][lane];
+      for (int64_t i = c; i < n; ++i) whole += rows[r * stride + i] * x[t][i];
+      out[t][r] += whole;
+    }
+}
+
+// Four rows' columns go in stretches that fit the first-level cache, each unpacked once for all tokens.
 void multiply_float(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t count,
                     float* out) {
   constexpr int64_t kStretch = 1024;
-  const int64_t bytes = block_size(w.format).bytes, step = count > kFewTokens ? kStretch : w.columns;
+  const int64_t bytes = block_size(w.format).bytes;
   for (int64_t i = 0; i < count; ++i) std::fill_n(out + i * kChunk, rows, 0.0f);
-  for (int64_t start = 0; start < w.columns; start += step)
-    for (int r = 0; r < rows; ++r)
-      for (int64_t c = start; c < std::min(start + step, w.columns); c += kStretch) {
-        const int64_t n = std::min(kStretch, w.columns - c);
-        alignas(64) float row[kStretch];
-        unpack_stretch(w.format, w.row(first + r) + c * bytes, n, row);
-        for (int64_t i = 0; i < count; ++i)
-          out[i * kChunk + r] += dot(row, in.x + (index ? index[i] : i) * in.columns + c, n);
-      }
+  for (int r = 0; r < rows; r += 4)
+    for (int64_t c = 0; c < w.columns; c += kStretch) {
+      const int64_t n = std::min(kStretch, w.columns - c);
+      const int here = std::min(4, rows - r);
+      alignas(64) float unpacked[4 * kStretch];
+      for (int i = 0; i < here; ++i)
+        unpack_stretch(w.format, w.row(first + r + i) + c * bytes, n, unpacked + i * kStretch);
+      const auto run = [&](int64_t token, auto t) {
+        constexpr int kTokens = decltype(t)::value;
+        const float* x[kTokens];
+        float* y[kTokens];
+        for (int i = 0; i < kTokens; ++i) {
+          x[i] = in.x + (index ? index[token + i] : token + i) * in.columns + c;
+          y[i] = out + (token + i) * kChunk + r;
+        }
+        if (here == 4) return multiply_float_tile<4, kTokens>(unpacked, kStretch, x, n, y);
+        for (int i = 0; i < here; ++i) {
+          multiply_float_tile<1, kTokens>(unpacked + i * kStretch, 0, x, n, y);
+          for (int j = 0; j < kTokens; ++j) ++y[j];
+        }
+      };
+      int64_t i = 0;
+      for (; i + 4 <= count; i += 4) run(i, std::integral_constant<int, 4>{});
+      for (; i < count; ++i) run(i, std::integral_constant<int, 1>{});
+    }
 }
 
 void multiply(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t count,

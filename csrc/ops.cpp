@@ -94,32 +94,31 @@ void Ops::mlp(float* x, int64_t tokens, int64_t columns, Norm norm, const Mlp& m
   project(hidden, tokens, inner, {}, &down, 1, true);
 }
 
-// Picks each token's experts and lists the runs, expert by expert: slots of one expert are consecutive, in token
-// order, so that sums over experts are always taken in the same order.
-void Ops::route(const float* scores, int64_t tokens, const Moe& moe, std::vector<Run>& runs) {
+// Chooses a token's experts by score, equal scores going to the lower expert as in the reference, and their weights.
+static void choose_experts(const float* scores, int64_t experts, const Moe& moe, int32_t* chosen, float* weight) {
+  for (int j = 0; j < moe.top_k; ++j) {
+    int32_t best = -1;
+    for (int64_t e = 0; e < experts; ++e)
+      if ((best < 0 || scores[e] > scores[best]) && std::find(chosen, chosen + j, e) == chosen + j)
+        best = static_cast<int32_t>(e);
+    chosen[j] = best;
+  }
+  const float top = scores[chosen[0]];
+  float total = 0;
+  if (moe.renormalise)
+    for (int j = 0; j < moe.top_k; ++j) total += std::exp(scores[chosen[j]] - top);
+  else
+    for (int64_t e = 0; e < experts; ++e) total += std::exp(scores[e] - top);
+  for (int j = 0; j < moe.top_k; ++j) weight[j] = std::exp(scores[chosen[j]] - top) / total;
+}
+
+// Lists the runs, expert by expert: slots of one expert are consecutive, in token order, so that sums over experts are
+// always taken in the same order.
+void Ops::list_runs(int64_t tokens, const Moe& moe, std::vector<Run>& runs) {
   const int64_t experts = moe.router.rows;
   const auto slots = static_cast<size_t>(tokens * moe.top_k);
-  chosen_.resize(slots);
-  chosen_weight_.resize(slots);
   std::vector<int64_t> load(static_cast<size_t>(experts) + 1, 0);
-  std::vector<int32_t> order(static_cast<size_t>(experts));
-  for (int64_t t = 0; t < tokens; ++t) {
-    const float* s = scores + t * experts;
-    std::iota(order.begin(), order.end(), 0);
-    // Equal scores go to the lower expert, as in the reference.
-    std::partial_sort(order.begin(), order.begin() + moe.top_k, order.end(),
-                      [&](int32_t a, int32_t b) { return s[a] > s[b] || (s[a] == s[b] && a < b); });
-    const float top = s[order[0]];
-    float total = 0, kept = 0;
-    for (int64_t e = 0; e < experts; ++e) total += std::exp(s[e] - top);
-    for (int j = 0; j < moe.top_k; ++j) kept += std::exp(s[order[static_cast<size_t>(j)]] - top);
-    for (int j = 0; j < moe.top_k; ++j) {
-      const auto slot = static_cast<size_t>(t * moe.top_k + j);
-      chosen_[slot] = order[static_cast<size_t>(j)];
-      chosen_weight_[slot] = std::exp(s[chosen_[slot]] - top) / (moe.renormalise ? kept : total);
-      ++load[static_cast<size_t>(chosen_[slot]) + 1];
-    }
-  }
+  for (size_t slot = 0; slot < slots; ++slot) ++load[static_cast<size_t>(chosen_[slot]) + 1];
   std::partial_sum(load.begin(), load.end(), load.begin());
   for (int64_t e = 0; e < experts; ++e)
     if (const int64_t first = load[static_cast<size_t>(e)], end = load[static_cast<size_t>(e) + 1]; end > first)
@@ -144,21 +143,24 @@ void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& m
   });
 
   const int64_t slots = routed + (moe.shared ? tokens : 0);
+  chosen_.resize(static_cast<size_t>(routed));
+  chosen_weight_.resize(static_cast<size_t>(routed));
   slot_token_.resize(static_cast<size_t>(slots));
   slot_weight_.resize(static_cast<size_t>(slots));
-  std::vector<Run> runs;
-  route(scores, tokens, moe, runs);
-  if (moe.shared) {  // one more expert, which every token takes
-    runs.push_back({moe.shared->gate, moe.shared->up, moe.shared->down, routed, tokens});
-    for (int64_t t = 0; t < tokens; ++t) {
+  pool_.for_range(tokens, 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      const auto first = static_cast<size_t>(t * moe.top_k);
+      choose_experts(scores + t * experts, experts, moe, &chosen_[first], &chosen_weight_[first]);
+      if (!moe.shared) continue;  // one more expert, which every token takes
       const auto slot = static_cast<size_t>(routed + t);
+      const float gate = moe.shared_gate ? k_.dot(moe.shared_gate, input.x + t * columns, columns) : 0;
       slot_token_[slot] = static_cast<int32_t>(t);
-      float gate = 0;
-      if (moe.shared_gate)
-        for (int64_t i = 0; i < columns; ++i) gate += moe.shared_gate[i] * input.x[t * columns + i];
       slot_weight_[slot] = moe.shared_gate ? 1.0f / (1.0f + std::exp(-gate)) : 1.0f;
     }
-  }
+  });
+  std::vector<Run> runs;
+  list_runs(tokens, moe, runs);
+  if (moe.shared) runs.push_back({moe.shared->gate, moe.shared->up, moe.shared->down, routed, tokens});
 
   // Every run has its own input, since the shared expert's inner size and format may differ.
   const int64_t inner = std::max(moe.gate.first.rows, moe.shared ? moe.shared->gate.rows : 0);

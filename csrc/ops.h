@@ -95,7 +95,7 @@ class Ops {
                 Scratch<Span>& quantized);
   void gate_up(const Input& input, const std::vector<Run>& runs, const int32_t* token_of, float* hidden,
                int64_t stride);
-  void route(const float* scores, int64_t tokens, const Moe& moe, std::vector<Run>& runs);
+  void list_runs(int64_t tokens, const Moe& moe, std::vector<Run>& runs);
   void make_rotation(int rotary_dim, double theta, int64_t start, int64_t tokens);
   void enter_cache(const Attention& op, const float* q, const float* k, const float* v, int64_t tokens,
                    const KvCache& cache, float* queries);

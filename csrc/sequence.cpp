@@ -146,8 +146,7 @@ void Ops::gated_delta_net(const DeltaNet& op, const float* qkv, const float* z, 
       const float softplus = step > 20.0f ? step : std::log1p(std::exp(step));
       decay[t] = std::exp(op.a[head] * softplus);
       beta[t] = 1.0f / (1.0f + std::exp(-b[t * op.value_heads + head]));
-      kq[t] = 0;
-      for (int64_t d = 0; d < dk; ++d) kq[t] += key[t * channels + d] * query[t * channels + d];
+      kq[t] = k_.dot(key + t * channels, query + t * channels, dk);
     }
     const DeltaTokens x{query, key, value, decay, beta, kq, channels, tokens, op.key_dim, op.value_dim};
     k_.delta_rule(s + head * dk * dv, x, read);

@@ -184,6 +184,8 @@ inline void delta_columns(float* s, const DeltaTokens& x, int column, float* out
 
 void delta_rule(float* s, const DeltaTokens& x, float* out) {
   int column = 0;
+  if constexpr (kLanes == 16)
+    for (; column + 4 * kLanes <= x.value_dim; column += 4 * kLanes) delta_columns<4>(s, x, column, out);
   for (; column + 2 * kLanes <= x.value_dim; column += 2 * kLanes) delta_columns<2>(s, x, column, out);
   for (; column + kLanes <= x.value_dim; column += kLanes) delta_columns<1>(s, x, column, out);
   for (; column < x.value_dim; ++column)  // narrower than a vector

@@ -6,9 +6,20 @@
 
 namespace inhouse {
 const Kernels INHOUSE_ISA::kernels = {
-    INHOUSE_ISA_NAME,           INHOUSE_ISA::multiply,    INHOUSE_ISA::quantize,   INHOUSE_ISA::rms_norm,
-    INHOUSE_ISA::silu_multiply, INHOUSE_ISA::dequantize,  INHOUSE_ISA::attend,     INHOUSE_ISA::rotate,
-    INHOUSE_ISA::store_key,     INHOUSE_ISA::store_value, INHOUSE_ISA::sigmoid_gate, INHOUSE_ISA::delta_rule,
-    INHOUSE_ISA::convolve,      INHOUSE_ISA::unit,
+    INHOUSE_ISA_NAME,
+    INHOUSE_ISA::multiply,
+    INHOUSE_ISA::quantize,
+    INHOUSE_ISA::dot,
+    INHOUSE_ISA::rms_norm,
+    INHOUSE_ISA::silu_multiply,
+    INHOUSE_ISA::dequantize,
+    INHOUSE_ISA::attend,
+    INHOUSE_ISA::rotate,
+    INHOUSE_ISA::store_key,
+    INHOUSE_ISA::store_value,
+    INHOUSE_ISA::sigmoid_gate,
+    INHOUSE_ISA::delta_rule,
+    INHOUSE_ISA::convolve,
+    INHOUSE_ISA::unit,
 };
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Tokens
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -10,9 +11,9 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inhouse.engine.cache import BRANCH, SequenceCache
+from inhouse.engine.cache import PAGE, PrefixCache
 from inhouse.engine.runner import ModelRunner
-from inhouse.engine.sequence import SNAPSHOTS, Sequence
+from inhouse.engine.sequence import Sequence
 from inhouse.models import CausalLM
 
 PLENTY = 1 << 30
@@ -25,13 +26,13 @@ def marks(prompt: Tokens[int]) -> set[int]:
 
 
 def ask(
-    model: CausalLM, cache: SequenceCache, prompt: Tokens[int], answer: int = 3, chunk: int = 7
+    model: CausalLM, cache: PrefixCache, prompt: Tokens[int], answer: int = 3, chunk: int = 7
 ) -> tuple[list[int], npt.NDArray[np.float32], int]:
     """Greedy answer, the logits after the prompt, and how many tokens were remembered."""
     runner = ModelRunner(model, Lock(), chunk)
     sequence = cache.acquire(prompt)
     cached = len(sequence.ids)
-    first = runner.prefill(sequence, prompt, marks=marks(prompt))
+    first = runner.prefill(sequence, prompt, marks=marks(prompt), keep=partial(cache.keep, states=True))
     assert first is not None
     logits, tokens = first, []
     for _ in range(answer):
@@ -51,7 +52,7 @@ TOKENS = st.lists(st.integers(0, 3), min_size=1, max_size=12)  # few distinct on
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_a_warm_cache_changes_nothing(model: CausalLM, data: st.DataObject) -> None:
-    cache = SequenceCache(model.new_layers, data.draw(st.sampled_from([0, 400_000, PLENTY])))
+    cache = PrefixCache(model.new_layers, data.draw(st.sampled_from([0, 400_000, PLENTY])))
     conversation: list[int] = []
     for _ in range(data.draw(st.integers(2, 6))):
         kept = data.draw(st.integers(0, len(conversation)))
@@ -64,7 +65,7 @@ def test_a_warm_cache_changes_nothing(model: CausalLM, data: st.DataObject) -> N
 
 
 def test_the_next_turn_computes_only_its_new_part(model: CausalLM) -> None:
-    cache = SequenceCache(model.new_layers, PLENTY)
+    cache = PrefixCache(model.new_layers, PLENTY)
     prompt = [5, 6, 7, 0, 8, 9, 10, 11]
     tokens, _, cached = ask(model, cache, prompt)
     assert cached == 0
@@ -72,7 +73,7 @@ def test_the_next_turn_computes_only_its_new_part(model: CausalLM) -> None:
 
 
 def test_the_same_prompt_again_computes_one_token(model: CausalLM) -> None:
-    cache = SequenceCache(model.new_layers, PLENTY)
+    cache = PrefixCache(model.new_layers, PLENTY)
     prompt = list(range(1, 30))
     first = ask(model, cache, prompt)
     again = ask(model, cache, prompt)
@@ -84,7 +85,7 @@ def test_a_recurrent_model_goes_back_to_a_mark(recurrent: CausalLM, attention: C
     prompt = [5, 6, 7, 0, 8, 9, 10, 11]
     other = [5, 6, 7, 0, 8, 9, 20, 21, 22]
     for model, expected in ((recurrent, 4), (attention, 6)):
-        cache = SequenceCache(model.new_layers, PLENTY)
+        cache = PrefixCache(model.new_layers, PLENTY)
         ask(model, cache, prompt)
         _, logits, cached = ask(model, cache, other)
         assert cached == expected
@@ -92,43 +93,42 @@ def test_a_recurrent_model_goes_back_to_a_mark(recurrent: CausalLM, attention: C
 
 
 def test_conversations_that_share_a_beginning_both_stay(model: CausalLM) -> None:
-    cache = SequenceCache(model.new_layers, PLENTY)
+    cache = PrefixCache(model.new_layers, PLENTY)
     system = [9, 8, 7, 6, 0]
     ours, theirs = [*system, *range(20, 40)], [*system, *range(40, 60)]
     ask(model, cache, ours)
     assert ask(model, cache, theirs)[2] == len(system)
-    assert len(cache) == 2
     assert ask(model, cache, [*ours, 1])[2] >= len(ours) - 1
     assert ask(model, cache, [*theirs, 1])[2] >= len(theirs) - 1
 
 
-def test_another_try_replaces_a_short_tail(model: CausalLM) -> None:
-    cache = SequenceCache(model.new_layers, PLENTY)
-    prompt = [t % 50 + 1 for t in range(BRANCH)]
-    ask(model, cache, prompt, answer=20, chunk=200)
-    ask(model, cache, prompt, answer=20, chunk=200)
-    assert len(cache) == 1
+def test_another_try_of_a_long_prompt_adds_little(model: CausalLM) -> None:
+    cache = PrefixCache(model.new_layers, PLENTY)
+    prompt = [t % 50 + 1 for t in range(5 * PAGE)]
+    ask(model, cache, prompt, answer=2, chunk=200)
+    once = cache.nbytes
+    assert ask(model, cache, prompt, answer=2, chunk=200)[2] == len(prompt) - 1
+    assert cache.nbytes == once
 
 
 def test_the_budget_holds_and_the_oldest_goes_first(model: CausalLM) -> None:
-    one = Sequence(model.new_layers, 30).nbytes
-    cache = SequenceCache(model.new_layers, 3 * one + one // 2)
     prompts = [[first, *range(20)] for first in (1, 2, 3, 4, 5)]
-    kept = []
+    alone = PrefixCache(model.new_layers, PLENTY)
+    ask(model, alone, prompts[0])
+    cache = PrefixCache(model.new_layers, 3 * alone.nbytes // 2)
     for prompt in prompts:
         ask(model, cache, prompt)
-        assert cache.nbytes <= 3 * one + one // 2
-        kept.append(len(cache))
-    assert 1 <= kept[-1] < 5
+        assert 0 < cache.nbytes <= 3 * alone.nbytes // 2
+    assert cache.stats.evictions > 0
     assert ask(model, cache, prompts[-1])[2] == 20
-    assert ask(model, cache, prompts[0])[2] == 0
-    nothing = SequenceCache(model.new_layers, 0)
+    assert any(cache.find(np.array([*prompt, 1], np.int32)).position == 0 for prompt in prompts)
+    nothing = PrefixCache(model.new_layers, 0)
     ask(model, nothing, prompts[0])
-    assert (len(nothing), nothing.nbytes) == (0, 0)
+    assert (nothing.stats.nodes, nothing.nbytes) == (0, 0)
 
 
 def test_sequences_in_use_never_share_state(model: CausalLM) -> None:
-    cache = SequenceCache(model.new_layers, PLENTY)
+    cache = PrefixCache(model.new_layers, PLENTY)
     runner = ModelRunner(model, Lock(), 7)
     prompt = list(range(1, 20))
     ask(model, cache, prompt)
@@ -139,15 +139,6 @@ def test_sequences_in_use_never_share_state(model: CausalLM) -> None:
         steps = [runner.step(one, token), runner.step(two, token + 1)]
     np.testing.assert_allclose(steps[0], cold(model, [*prompt, 1, 2, 7, 8, 9]), atol=TOLERANCE)
     np.testing.assert_allclose(steps[1], cold(model, [*prompt, 3, 4, 8, 9, 10]), atol=TOLERANCE)
-
-
-def test_snapshots_stay_few_and_keep_the_first_and_the_newest(recurrent: CausalLM) -> None:
-    runner = ModelRunner(recurrent, Lock())
-    sequence = Sequence(recurrent.new_layers)
-    prompt = [1] * 40
-    runner.prefill(sequence, prompt, marks=range(2, 40))
-    assert len(sequence.snapshots) == SNAPSHOTS
-    assert {2, 39} <= set(sequence.snapshots)
 
 
 def test_a_sequence_grows_beyond_its_first_room(model: CausalLM) -> None:

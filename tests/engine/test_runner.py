@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Tokens
+from functools import partial
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import pytest
 
-from inhouse.engine.cache import SequenceCache
+from inhouse.engine.cache import PrefixCache
 from inhouse.engine.runner import ModelRunner
 from inhouse.engine.sequence import Sequence
 from inhouse.models import CausalLM, Segment
@@ -70,11 +71,11 @@ def test_progress_and_cancelling_between_chunks(model: CausalLM) -> None:
 def test_an_interrupted_pass_leaves_the_cache_sound(
     model: CausalLM, error: type[BaseException], nth: int, layers: int
 ) -> None:
-    cache = SequenceCache(model.new_layers, 1 << 30)
+    cache = PrefixCache(model.new_layers, 1 << 30)
     failing = ModelRunner(Failing(model, error, nth, layers), Lock(), 20)  # type: ignore[arg-type]
     sequence = cache.acquire(PROMPT)
     with pytest.raises(error):
-        failing.prefill(sequence, PROMPT, marks={10, 30, 49})
+        failing.prefill(sequence, PROMPT, marks={10, 30, 49}, keep=partial(cache.keep, states=True))
     cache.release(sequence)
     again = cache.acquire(PROMPT)
     runner = ModelRunner(model, Lock(), 20)

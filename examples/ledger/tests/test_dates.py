@@ -1,7 +1,6 @@
 from datetime import date
 
 import pytest
-
 from ledger.dates import Period, add_months
 
 

@@ -1,7 +1,6 @@
 from datetime import date
 
 import pytest
-
 from ledger import JournalError, Money, parse_journal
 
 JOURNAL = """\

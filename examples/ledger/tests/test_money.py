@@ -1,5 +1,4 @@
 import pytest
-
 from ledger.money import Money, allocate, total
 
 

@@ -1,7 +1,6 @@
 from datetime import date
 
 import pytest
-
 from ledger import Money, Posting, Schedule, Transaction, expand
 from ledger.dates import Period
 from ledger.recurring import merge
@@ -22,7 +21,10 @@ def test_weeks_and_days():
 def test_months():
     schedule = Schedule(date(2024, 1, 15), 3, "months")
     assert list(schedule.occurrences(Period.parse("2024"))) == [
-        date(2024, 1, 15), date(2024, 4, 15), date(2024, 7, 15), date(2024, 10, 15),
+        date(2024, 1, 15),
+        date(2024, 4, 15),
+        date(2024, 7, 15),
+        date(2024, 10, 15),
     ]
 
 
@@ -52,5 +54,5 @@ def test_merge_is_stable():
 
 @pytest.mark.parametrize(("every", "unit"), [(0, "days"), (1, "years")])
 def test_schedules_are_checked(every, unit):
-    with pytest.raises(ValueError, match="unit|forward"):
+    with pytest.raises(ValueError, match=r"unit|forward"):
         Schedule(date(2024, 1, 1), every, unit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from inhouse.engine.completion import Chunk, FinishReason, Usage
@@ -26,12 +26,22 @@ class Request:
     cancelled: Cancelled | None = None
 
 
-def generate(runner: ModelRunner, sequence: Sequence, request: Request) -> Generator[Chunk]:
-    """A chunk per token, and a last one that says why it ended. `sequence` may have computed a part of the prompt."""
+def generate(
+    runner: ModelRunner, sequence: Sequence, request: Request, keep: Callable[[Sequence], None]
+) -> Generator[Chunk]:
+    """A chunk per token, and a last one that says why it ended. `sequence` may have computed a part of the prompt.
+
+    `keep` is called where a later prompt is likely to go on another way.
+    """
     params, text, cancelled = request.params, request.text, request.cancelled
     cached, produced, called = len(sequence.ids), 0, False
     logits = runner.prefill(
-        sequence, request.prompt, marks=_marks(request), progress=request.progress, cancelled=cancelled
+        sequence,
+        request.prompt,
+        marks=_marks(request) if sequence.recurrent else (),
+        keep=keep,
+        progress=request.progress,
+        cancelled=cancelled,
     )
     reason: FinishReason = "cancelled"
     if logits is not None:

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from inhouse.engine.cache import SequenceCache
+from inhouse.engine.cache import PrefixCache
 from inhouse.engine.completion import Chunk, Completion, collect
 from inhouse.engine.generation import Request, generate
 from inhouse.engine.params import SamplingParams
@@ -51,7 +51,7 @@ class _Parts:
     """All that holds on to the model; `cache` is used under the lock that the runner takes for each computation."""
 
     runner: ModelRunner
-    cache: SequenceCache
+    cache: PrefixCache
 
 
 class LLM:
@@ -106,7 +106,7 @@ class LLM:
         self._eos = frozenset((*own, *model.config.eos_token_ids))
         self._lock = Lock()
         budget = min(CACHE_BYTES, free // 4) if cache_bytes is None else cache_bytes
-        self._parts: _Parts | None = _Parts(ModelRunner(model, self._lock), SequenceCache(model.new_layers, budget))
+        self._parts: _Parts | None = _Parts(ModelRunner(model, self._lock), PrefixCache(model.new_layers, budget))
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -239,7 +239,7 @@ class LLM:
         with self._lock:
             sequence = parts.cache.acquire(request.prompt)
         try:
-            yield from generate(parts.runner, sequence, request)
+            yield from generate(parts.runner, sequence, request, partial(parts.cache.keep, states=True, durable=True))
         finally:
             with self._lock:
                 parts.cache.release(sequence)

@@ -37,23 +37,25 @@ class ModelRunner:
         prompt: Tokens[int],
         *,
         marks: Collection[int] = (),
+        keep: Callable[[Sequence], None] | None = None,
         progress: Progress | None = None,
         cancelled: Cancelled | None = None,
     ) -> F32 | None:
         """Computes what `sequence` has not yet of `prompt` and returns the logits (V,) after it; None if cancelled.
 
-        At the positions in `marks` a snapshot of the recurrent state is kept; a model without such state ignores them.
+        At the positions in `marks` `keep` is called with the sequence, under the lock: states can be copied then.
         """
         total = len(prompt)
-        stops = [*sorted({mark for mark in marks if mark < total} if sequence.recurrent else ()), total]
+        stops = [*sorted(mark for mark in set(marks) if mark < total), total]
         hidden: F32 | None = None
         while (done := len(sequence.ids)) < total:
             if cancelled is not None and cancelled():
                 return None
             end = min(done + self._chunk, next(stop for stop in stops if stop > done))
             hidden = self._extend(sequence, list(prompt[done:end]))
-            if end in stops and end < total:
-                sequence.snapshot()
+            if keep is not None and end in stops and end < total:
+                with self._lock:
+                    keep(sequence)
             if progress is not None:
                 progress(end, total)
         assert hidden is not None

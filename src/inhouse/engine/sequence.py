@@ -46,7 +46,9 @@ class Sequence:
         if length <= self.capacity:
             return
         capacity = _rounded(max(length, self.capacity + self.capacity // 2))
-        self.layers = [_moved(*pair, len(self.ids)) for pair in zip(self.layers, self._new_layers(capacity), strict=True)]
+        self.layers = [
+            _moved(*pair, len(self.ids)) for pair in zip(self.layers, self._new_layers(capacity), strict=True)
+        ]
         self.capacity = capacity
 
     @contextmanager

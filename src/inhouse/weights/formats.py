@@ -205,15 +205,15 @@ def iq4_xs_scales(b: U8) -> U8:
     """The eight 6-bit scales of IQ4_XS blocks (N, 136) as (N, 8)."""
     pairs = (b[:, 2:4, None] >> np.arange(0, 8, 2, dtype=np.uint8)) & 3  # (N, 2, 4)
     nibbles = (b[:, 4:8, None] >> np.array([0, 4], np.uint8)) & 15  # (N, 4, 2)
-    scales: U8 = nibbles.reshape(-1, 8) | (pairs.reshape(-1, 8) << 4)
+    scales: U8 = np.bitwise_or(nibbles.reshape(-1, 8), pairs.reshape(-1, 8) << 4, dtype=np.uint8)
     return scales
 
 
 def _iq4_xs(b: U8) -> Floats:
     """d (2), top bits of 8 scales (2), their nibbles (4), nibbles (128): d·(scale − 32) × IQ4_VALUES[code]."""
     scales = iq4_xs_scales(b)
-    codes = np.array(IQ4_VALUES, np.int8)[planes(b[:, 8:], 16, 4)]
-    return _affine(codes, _half(b, 0) * _signed(scales, 32).astype(np.float32))
+    values = np.array(IQ4_VALUES, np.int8)[planes(b[:, 8:], 16, 4)]
+    return _affine(values, _half(b, 0) * _signed(scales, 32).astype(np.float32))
 
 
 _DECODERS: Mapping[str, Callable[[U8], Floats]] = MappingProxyType(

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,14 +36,14 @@ class Fields:
     the packed format stores them.
     """
 
-    codes: U8
-    d: npt.NDArray[np.generic]
-    scale: npt.NDArray[np.integer] | None = None
+    codes: npt.NDArray[Any]
+    d: npt.NDArray[Any]
+    scale: npt.NDArray[Any] | None = None
     low: U8 | None = None
-    extra: npt.NDArray[np.generic] | None = None  # dmin, or m
+    extra: npt.NDArray[Any] | None = None  # dmin, or m
 
 
-def _half_bits(b: U8, at: int) -> npt.NDArray[np.generic]:
+def _half_bits(b: U8, at: int) -> npt.NDArray[Any]:
     return b[:, at : at + 2].copy().view("<u2")
 
 
@@ -62,7 +63,7 @@ def _q6_k(b: U8) -> Fields:
     return Fields(codes, _half_bits(b, 208), b[:, 192:208].view(np.int8))
 
 
-def _single(b: U8) -> npt.NDArray[np.generic]:
+def _single(b: U8) -> npt.NDArray[Any]:
     return b[:, :2].copy().view("<f2").astype("<f4")
 
 
@@ -166,7 +167,7 @@ def pack(fmt: Format, data: U8) -> U8:
 def _assemble(layout: Layout, fields: Fields, split: int) -> U8:
     """Fields of blocks in the order (…, 16 rows, `split`) to panel blocks in the order (…, split)."""
 
-    def panels(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:  # (N, X) to (N / 16, 16, X)
+    def panels(values: npt.NDArray[Any]) -> npt.NDArray[Any]:  # (N, X) to (N / 16, 16, X)
         shaped = values.reshape(-1, ROWS, split, values.shape[1]).swapaxes(1, 2)
         return np.ascontiguousarray(shaped).reshape(-1, ROWS, values.shape[1])
 

@@ -1,0 +1,96 @@
+"""What the server asks of an engine, and of the model behind it. Knows no HTTP.
+
+An engine takes whole requests and reports on its own thread, through `on_event`, what becomes of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+from inhouse.engine import Chunk, SamplingParams
+from inhouse.engine.prompt import ChatPrompts
+from inhouse.tokenizer import Tokenizer
+
+Priority = Literal["interactive", "background"]
+Messages: TypeAlias = Sequence[Mapping[str, Any]]
+Tools: TypeAlias = Sequence[Mapping[str, Any]] | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """So many tokens of the prompt are done, of `total`."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The request came to nothing."""
+
+    error: Exception
+
+
+Event: TypeAlias = Chunk | Progress | Failure
+OnEvent: TypeAlias = Callable[[Event], None]
+
+
+class Ticket(Protocol):
+    """A request that an engine has taken."""
+
+    def cancel(self) -> None:
+        """Ends it; a last chunk with finish reason "cancelled" may still come."""
+
+
+class ServingEngine(Protocol):
+    """Takes requests from any thread. `on_event` gets chunks and progress, and last a finished chunk or a failure.
+
+    Both submit methods raise ContextLengthError, ParameterError, TemplateError, or QueueFullError (with retry_after).
+    `constraint` says what the answer must look like (see server/constraints.py).
+    """
+
+    def submit_chat(
+        self,
+        messages: Messages,
+        params: SamplingParams,
+        tools: Tools = None,
+        *,
+        prefill: str = "",
+        template_flags: Mapping[str, Any] | None = None,
+        priority: Priority = "interactive",
+        constraint: Mapping[str, Any] | None = None,
+        on_event: OnEvent,
+    ) -> Ticket: ...
+
+    def submit_text(
+        self,
+        prompt: str | Sequence[int],
+        params: SamplingParams,
+        *,
+        priority: Priority = "interactive",
+        constraint: Mapping[str, Any] | None = None,
+        on_event: OnEvent,
+    ) -> Ticket: ...
+
+    def stats(self) -> Any: ...
+
+
+class Model:
+    """The facts about the served model that an API needs."""
+
+    def __init__(self, name: str, architecture: str, context: int, tokenizer: Tokenizer) -> None:
+        self.name = name
+        self.architecture = architecture
+        self.context = context  # tokens of prompt and answer together
+        self.tokenizer = tokenizer
+        template = tokenizer.chat_template or ""
+        self.thinks = "enable_thinking" in template or "<think>" in template
+        self._prompts: ChatPrompts | None = None
+
+    def count(self, messages: Messages, tools: Tools, flags: Mapping[str, Any]) -> int:
+        """Tokens of a conversation's prompt. Raises TemplateError, InhouseError without a template."""
+        if self._prompts is None:
+            self._prompts = ChatPrompts(self.tokenizer)
+        return len(self._prompts.render(messages, tools, "", flags).ids)

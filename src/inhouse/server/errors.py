@@ -1,0 +1,109 @@
+"""What goes wrong with a request, and how OpenAI's and Anthropic's APIs say so. Knows no endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from inhouse.errors import ContextLengthError, InhouseError, ParameterError, TemplateError
+
+Flavour = Literal["openai", "anthropic"]
+
+_OPENAI_TYPES = {
+    400: "invalid_request_error",
+    401: "invalid_request_error",
+    403: "permission_error",
+    404: "invalid_request_error",
+    405: "invalid_request_error",
+    408: "invalid_request_error",
+    413: "invalid_request_error",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    503: "service_unavailable",
+}
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+
+
+class ApiError(Exception):
+    """An answer that is an error. `param` names the field at fault; `retry_after` is in seconds."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+        self.param = param
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the response says besides its body."""
+        if self.retry_after is None:
+            return {}
+        return {"Retry-After": str(max(1, round(self.retry_after)))}
+
+    def body(self, flavour: Flavour) -> dict[str, Any]:
+        """The JSON of the response in the API's own shape."""
+        if flavour == "anthropic":
+            kind = _ANTHROPIC_TYPES.get(self.status, "api_error" if self.status >= 500 else "invalid_request_error")
+            return {"type": "error", "error": {"type": kind, "message": self.message}}
+        kind = _OPENAI_TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+def bad_request(message: str, param: str | None = None, code: str | None = None) -> ApiError:
+    """A 400."""
+    return ApiError(400, message, code, param)
+
+
+def flavour_of(path: str) -> Flavour:
+    """Whose shape an answer at `path` has."""
+    return "anthropic" if path.startswith("/v1/messages") else "openai"
+
+
+def from_engine(error: Exception) -> ApiError:
+    """What an engine's error is to a client. Errors not meant for users say nothing of our inside."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, ContextLengthError):
+        return ApiError(400, str(error), "context_length_exceeded", "messages")
+    if isinstance(error, ParameterError | TemplateError):
+        return ApiError(400, str(error), "invalid_value")
+    retry_after = getattr(error, "retry_after", None)
+    if retry_after is not None:
+        return ApiError(429, str(error), "rate_limit_exceeded", retry_after=retry_after)
+    if isinstance(error, InhouseError):
+        return ApiError(503, str(error), "unavailable", retry_after=5)
+    return ApiError(500, "the server failed on this request; its log says how", "internal_error")
+
+
+def from_validation(errors: Sequence[Any]) -> ApiError:
+    """The first of pydantic's complaints about a body, with the path of the field."""
+    first = errors[0]
+    if first.get("type") == "json_invalid":
+        reason = (first.get("ctx") or {}).get("error", "not JSON")
+        return ApiError(400, f"the body is not valid JSON: {reason}", "invalid_json")
+    path = ""
+    for part in first.get("loc", ())[1:]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    path = path.lstrip(".")
+    missing = first.get("type") == "missing"
+    message = f"missing field {path!r}" if missing else f"field {path!r}: {first.get('msg', 'wrong type')}"
+    if not path:
+        message = "the body must be a JSON object with content type application/json"
+    return ApiError(400, message, "missing_required_parameter" if missing else "invalid_type", path or None)

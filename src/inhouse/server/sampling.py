@@ -1,0 +1,56 @@
+"""How to draw tokens where a client does not say: what the makers of the models recommend. Knows no API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from inhouse.engine import SamplingParams
+from inhouse.server.engine import Model
+from inhouse.server.settings import Mode
+
+Card = Mapping[str, float]
+
+# The publisher's model cards and generation_config.json files, by architecture and mode.
+_QWEN2: Mapping[str, Card] = {
+    "instruct": {"temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.1},
+    # Edits repeat code word for word, which a penalty on repetition forbids.
+    "coding": {"temperature": 0.7, "top_p": 0.8, "top_k": 20},
+}
+_QWEN3: Mapping[str, Card] = {
+    "thinking": {"temperature": 0.6, "top_p": 0.95, "top_k": 20},
+    "coding": {"temperature": 0.6, "top_p": 0.95, "top_k": 20},
+    "instruct": {"temperature": 0.7, "top_p": 0.8, "top_k": 20},
+}
+_QWEN3_5: Mapping[str, Card] = {
+    "thinking": {"temperature": 1.0, "top_p": 0.95, "top_k": 20},
+    "coding": {"temperature": 0.6, "top_p": 0.95, "top_k": 20},
+    "instruct": {"temperature": 0.7, "top_p": 0.8, "top_k": 20, "presence_penalty": 1.5},
+}
+CARDS: Mapping[str, Mapping[str, Card]] = MappingProxyType(
+    {"qwen2": _QWEN2, "qwen3": _QWEN3, "qwen3_moe": _QWEN3, "qwen3_5": _QWEN3_5, "qwen3_5_moe": _QWEN3_5}
+)
+
+
+def defaults(model: Model, mode: Mode, *, thinking: bool, tools: bool) -> Card:
+    """The card's values for a request.
+
+    "auto" is thinking where the model thinks, coding where a model that does not is given tools, else instruct.
+    """
+    card = CARDS.get(model.architecture, {})
+    if mode == "auto":
+        mode = "thinking" if thinking else "coding" if tools else "instruct"
+    return card.get(mode) or card.get("instruct") or {}
+
+
+def sampling_params(given: Mapping[str, Any], card: Card) -> SamplingParams:
+    """`given` (None: not given) over the card's values. Raises ParameterError."""
+    chosen: dict[str, Any] = {**card, **{name: value for name, value in given.items() if value is not None}}
+    if chosen.get("top_k") == -1:  # some clients' way to say: all
+        chosen["top_k"] = 0
+    if chosen.get("top_p") == 0:  # the nucleus of no probability is the likeliest token
+        chosen.update(top_p=1.0, top_k=1)
+    if "seed" in chosen:
+        chosen["seed"] %= 1 << 64
+    return SamplingParams(**chosen)
