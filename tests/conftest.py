@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
+
+# A shell's background job inherits an ignored SIGINT and hands it on: no Ctrl-C would ever arrive.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STARTER = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
 

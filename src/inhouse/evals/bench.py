@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
@@ -223,8 +224,8 @@ def measure(
                 done += 1
             timings: list[list[Measured]] = [[] for _ in engines]
             for what, tokens, job in _jobs(plan, vocabulary):
-                progress(what, done, total)
-                for kept, seconds in zip(timings, _repeat(job, engines, plan), strict=True):
+                turns = _repeat(job, engines, plan, partial(progress, what, done, total))
+                for kept, seconds in zip(timings, turns, strict=True):
                     kept.append(Measured(tokens, tuple(seconds)))
                 done += len(engines)
             results += [
@@ -252,10 +253,11 @@ def _jobs(plan: Plan, vocabulary: int) -> Iterator[tuple[str, int, Job]]:
     yield f"decoding {plan.decode_tokens} tokens", plan.decode_tokens, decode
 
 
-def _repeat(job: Job, engines: Sequence[Engine], plan: Plan) -> list[list[float]]:
-    """Seconds of each engine, measured in turn."""
+def _repeat(job: Job, engines: Sequence[Engine], plan: Plan, alive: Callable[[], None]) -> list[list[float]]:
+    """Seconds of each engine, measured in turn; `alive` is called before each turn."""
     seconds: list[list[float]] = [[] for _ in engines]
     for turn in range(plan.repeats):
+        alive()
         for engine, kept in zip(engines, seconds, strict=True):
             time.sleep(_REST)
             kept.append(job(engine, turn))
