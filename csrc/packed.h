@@ -100,6 +100,7 @@ struct PackedGroup {
 template <class Block>
 struct PackedGroups {
   static constexpr bool kSigned = Block::kSigned;
+  static constexpr int kMax = (1 << Block::kBits) - 1;
   const Block* blocks;
   PackedGroup<Block> group(int g) const { return {blocks[g]}; }
 };

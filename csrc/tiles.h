@@ -71,10 +71,11 @@ inline void multiply_scaled(const Tile& tile, const Span* const* a, float* const
   }
 }
 
-// Float scales. Tile: kSigned says whether codes are signed bytes; group(g) yields 32 columns: code(i, v), and
-// w = d(v) · code + m(v).
+// Float scales. Tile: kSigned says whether codes are signed bytes, kMax is the largest unsigned one; group(g) yields 32
+// columns: code(i, v), and w = d(v) · code + m(v).
 template <int T, class Tile>
 inline void multiply_grouped(const Tile& tile, int groups, const Span* const* a, float* const* y) {
+  constexpr int kFlush = Tile::kSigned ? 8 : exact_steps(Tile::kMax);
   FL sum[T][kVectors] = {};
   for (int g = 0; g < groups; ++g) {
     const auto group = tile.group(g);
@@ -85,27 +86,38 @@ inline void multiply_grouped(const Tile& tile, int groups, const Span* const* a,
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) total[t][v] = zero();
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i)
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        const V code = group.code(i, v);
+    for (int start = 0; start < 8; start += kFlush) {
+      V codes[T][kVectors];  // unscaled sums of unsigned codes
 #pragma GCC unroll 12
-        for (int t = 0; t < T; ++t) {
-          const V act = broadcast4(a[t]->q + 32 * g + 4 * i);
-          if constexpr (Tile::kSigned)
-            total[t][v] = dot_signed(total[t][v], code, act);
-          else
-            total[t][v] = dot_codes(total[t][v], code, act);
+      for (int t = 0; t < T; ++t)
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) codes[t][v] = zero();
+#pragma GCC unroll 8
+      for (int i = start; i < start + kFlush; ++i)
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) {
+          const V code = group.code(i, v);
+#pragma GCC unroll 12
+          for (int t = 0; t < T; ++t) {
+            const V act = broadcast4(a[t]->q + 32 * g + 4 * i);
+            if constexpr (Tile::kSigned)
+              total[t][v] = dot_signed(total[t][v], code, act);
+            else
+              codes[t][v] = dot_codes(codes[t][v], code, act);
+          }
         }
-      }
+      if constexpr (!Tile::kSigned)
+#pragma GCC unroll 12
+        for (int t = 0; t < T; ++t)
+#pragma GCC unroll 4
+          for (int v = 0; v < kVectors; ++v) total[t][v] = scale_add(total[t][v], codes[t][v], one_scale());
+    }
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const FL d = group.d(v), m = group.m(v);
 #pragma GCC unroll 12
-      for (int t = 0; t < T; ++t) {
-        const V whole = Tile::kSigned ? total[t][v] : scale_add(zero(), total[t][v], one_scale());
-        sum[t][v] += d * to_float(whole) + m * static_cast<float>(a[t]->sum32[g]);
-      }
+      for (int t = 0; t < T; ++t)
+        sum[t][v] += d * to_float(total[t][v]) + m * static_cast<float>(a[t]->sum32[g]);
     }
   }
   for (int t = 0; t < T; ++t)
@@ -152,6 +164,7 @@ struct alignas(64) KTile {
 // The formats with a float scale per 32 columns.
 struct alignas(64) SignedTile {
   static constexpr bool kSigned = true;
+  static constexpr int kMax = 0;
   uint32_t values[kSpan / 4][kPanelRows];
   float ds[8][kPanelRows], ms[8][kPanelRows];
 

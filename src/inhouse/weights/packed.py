@@ -6,8 +6,9 @@ ones, so one vector load yields one step of all rows. Fifth and sixth bits lie i
 time. Scales stand row beside row, those of two neighbouring groups together. Nothing is rounded: a packed tensor has
 exactly the values of its source.
 
-As bytes, a panel's sixteen rows are indistinct: a packed tensor may be cut between panels only. The same layouts are
-written down for C++ in `csrc/formats.h`. Knows neither files nor devices.
+As bytes, a panel's sixteen rows are indistinct: a packed tensor may be cut between panels only, and a matrix whose rows
+are not whole panels stays as it is. The same layouts are written down for C++ in `csrc/formats.h`. Knows neither files
+nor devices.
 """
 
 from __future__ import annotations
