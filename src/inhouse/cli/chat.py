@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -34,6 +35,7 @@ _HELP = """\
 A line that ends with \\ goes on in the next one. Ctrl-C stops an answer."""
 
 _HISTORY_LINES = 1000
+_NAP = 0.2  # seconds that a Ctrl-C may be overlooked
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -172,7 +174,11 @@ def _lines() -> Iterator[str]:
     begun = ""
     while True:
         try:
-            line = input(("... " if begun else "> ") if sys.stdin.isatty() else "")
+            if sys.stdin.isatty():
+                with _attentive():
+                    line = input("... " if begun else "> ")
+            else:
+                line = input()
         except EOFError:
             print(file=sys.stderr)
             return
@@ -185,6 +191,31 @@ def _lines() -> Iterator[str]:
             continue
         yield (begun + line).strip()
         begun = ""
+
+
+@contextmanager
+def _attentive() -> Iterator[None]:
+    """While this lasts, no Ctrl-C is overlooked.
+
+    CPython's readline sees a signal only if it comes while it sleeps; one that comes just before waits for the next
+    key. So it is woken now and then.
+    """
+    done = threading.Event()
+    main = threading.get_ident()
+
+    def wake() -> None:
+        while not done.wait(_NAP):
+            signal.pthread_kill(main, signal.SIGURG)
+
+    before = signal.signal(signal.SIGURG, lambda number, frame: None)  # merely having a handler ends the sleep
+    waker = threading.Thread(target=wake, daemon=True)
+    waker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        waker.join()
+        signal.signal(signal.SIGURG, before)
 
 
 class _Flag:

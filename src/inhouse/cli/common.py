@@ -68,6 +68,12 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
     return data / "inhouse" if data.is_absolute() else default_root().parent
 
 
+def environment_python(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The Python of the virtual environment that is active in the user's shell."""
+    active = environ.get("VIRTUAL_ENV")
+    return str(Path(active) / "bin" / "python") if active else None
+
+
 def store() -> Store:
     return Store(home() / "models")
 

@@ -1,0 +1,192 @@
+"""`inhouse fix`: repair a repository. Composes the agent with a model of this machine; asks before it applies."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+
+from inhouse.agent import FixOptions, FixResult, fix
+from inhouse.cli.common import (
+    Subparsers,
+    add_engine,
+    command,
+    confirm,
+    environment_python,
+    model_path,
+    positive,
+    store,
+)
+from inhouse.cli.repair_view import JsonLines, RepairView, show_diff
+from inhouse.client.inprocess import InProcessClient
+from inhouse.engine import LLM
+from inhouse.errors import ModelNotFoundError, ParameterError, SandboxError
+from inhouse.workspace import Sandbox
+from inhouse.workspace.checkout import apply
+
+_EXIT_CODES = """\
+exit codes:
+  0    a verified patch was applied, or shown when you did not want it applied
+  1    an error: no tests that can be run, a file changed meanwhile, ...
+  2    wrong usage
+  3    no patch was found that makes the tests pass
+  4    nothing fails, so there is nothing that a patch could be verified by
+  130  interrupted; nothing was changed"""
+_EXIT = {"verified": 0, "no_patch": 3, "nothing_fails": 4}
+_ENDINGS = {signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = command(
+        subparsers,
+        "fix",
+        "Repair a repository whose tests fail. Works on a copy: finds the functions that the failing tests point at, "
+        "lets the model write them anew, runs the tests in a sandbox without network, and keeps only a patch that "
+        "makes all of them pass. Shows it, and applies it on your yes. Tests are never edited.",
+        'inhouse fix "Totals are wrong when an entry has two currencies"\n'
+        'inhouse fix --repo ~/ledger "rounding" --test "pytest -q tests/test_money.py" --minutes 5\n'
+        "inhouse fix --repo . - --yes --json < issue.txt\n"
+        'inhouse fix "the last page is missing" > repair.patch',
+    )
+    parser.epilog = f"{parser.epilog}\n\n{_EXIT_CODES}"
+    parser.add_argument("problem", metavar="PROBLEM", help="what is wrong, in your words; - is standard input")
+    parser.add_argument("--repo", type=Path, default=Path(), metavar="DIR", help="the repository (default: here)")
+    parser.add_argument("--test", metavar="CMD", help="the command that runs the tests (default: found)")
+    parser.add_argument("--model", metavar="MODEL", help="a name or path (default: the largest here that fits)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws other attempts (default 0)")
+    parser.add_argument("--minutes", type=_minutes, default=10.0, metavar="M", help="give up after (default 10)")
+    parser.add_argument("--attempts", type=positive, default=60, metavar="N", help="give up after (default 60)")
+    parser.add_argument("--test-timeout", type=positive, default=300, metavar="S", help="seconds a run of the tests")
+    parser.add_argument("-y", "--yes", action="store_true", help="apply a verified patch without asking")
+    parser.add_argument(
+        "--unconfined", action="store_true", help="run the tests with your own rights where no sandbox is to be had"
+    )
+    parser.add_argument("--json", action="store_true", help="write events as JSON lines, the result last; never ask")
+    add_engine(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    problem = (sys.stdin.read() if args.problem == "-" else args.problem).strip()
+    if not problem:
+        raise ParameterError("the problem is empty; say in a sentence what is wrong")
+    model = model_path(args.model) if args.model is not None else _largest_model()
+    options = FixOptions(
+        minutes=args.minutes,
+        attempts=args.attempts,
+        seed=args.seed,
+        sandboxed=_sandboxed(args),
+        test_timeout=args.test_timeout,
+        pythons=_pythons(),
+    )
+    with _ended_by_signals():
+        return _report(args, _repair(args, model, problem, options))
+
+
+def _repair(args: argparse.Namespace, model: Path, problem: str, options: FixOptions) -> FixResult:
+    with JsonLines() if args.json else RepairView() as view:
+        view.loading(model.name)
+        with LLM(model, threads=args.threads, context=args.context) as llm:
+            client = InProcessClient(llm, template_flags={"enable_thinking": False})
+            return fix(client, args.repo, problem, args.test, options, view.show)
+
+
+def _report(args: argparse.Namespace, result: FixResult) -> int:
+    """Shows how it ended and applies the patch if the user wants it. Returns the exit code."""
+    applied = False
+    if result.patch:
+        if not args.json:
+            show_diff(result.diff)
+        wanted = args.yes or (not args.json and sys.stdin.isatty() and confirm("Apply this patch?", False))
+        if wanted:
+            apply(args.repo, result.patch, result.originals)
+            applied = True
+    if args.json:
+        print(json.dumps(_fields(result, applied), ensure_ascii=False), flush=True)
+        return _EXIT[result.status]
+    said = f"{result.reason} ({result.attempts} attempts, {result.seconds:.0f} s)"
+    if result.patch:
+        said += f"; applied to {', '.join(sorted(result.patch))}" if applied else "; not applied (--yes does)"
+    print(said, file=sys.stderr)
+    return _EXIT[result.status]
+
+
+def _fields(result: FixResult, applied: bool) -> dict[str, Any]:
+    return {
+        "event": "result",
+        "status": result.status,
+        "reason": result.reason,
+        "command": result.command,
+        "failing": list(result.failing),
+        "attempts": result.attempts,
+        "seconds": round(result.seconds, 2),
+        "files": sorted(result.patch),
+        "diff": result.diff,
+        "applied": applied,
+    }
+
+
+def _sandboxed(args: argparse.Namespace) -> bool:
+    """Whether to confine commands; the user decides where that cannot be done. Raises SandboxError if they do not."""
+    if args.unconfined:
+        return False
+    try:
+        with tempfile.TemporaryDirectory(prefix="inhouse-probe-") as folder:
+            Sandbox(Path(folder)).probe()
+    except SandboxError as error:
+        if args.json or not sys.stdin.isatty():
+            raise SandboxError(f"{error}; or say --unconfined to run the tests with your own rights") from None
+        print(f"inhouse: {error}", file=sys.stderr)
+        if not confirm("Run this repository's tests, on code a model wrote, with your own rights?", False):
+            raise SandboxError("nothing was run, since it cannot be confined here; see docs/safety.md") from None
+        return False
+    return True
+
+
+def _largest_model() -> Path:
+    """The most capable model here that this machine can hold, as far as size tells. Raises ModelNotFoundError."""
+    memory = psutil.virtual_memory().total
+    fitting = [model for model in store().list() if model.size < 0.95 * memory]
+    if not fitting:
+        raise ModelNotFoundError("no model is on this machine yet: run `inhouse pull`, or name one with --model")
+    return max(fitting, key=lambda model: model.size).path
+
+
+def _pythons() -> tuple[Path, ...]:
+    """What may run the tests of a project without an environment: the active one, the system's, our own."""
+    found = [environment_python(), shutil.which("python3"), shutil.which("python"), sys.executable]
+    return tuple(dict.fromkeys(Path(path) for path in found if path))
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0")
+    return minutes
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """While this lasts, a polite kill and a closed terminal end the program as Ctrl-C does: the copy is removed."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(_ENDINGS[signal.Signals(number)])
+
+    before = {number: signal.signal(number, end) for number in _ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
