@@ -9,6 +9,7 @@
     ├── ContextLengthError    a prompt does not fit the context
     ├── TemplateError         a chat template refused the conversation
     ├── ParameterError        a value given by the user is out of range
+    ├── QueueFullError        an engine has as much to do as it takes
     ├── SandboxError          commands cannot be confined on this machine
     ├── WorkspaceError        the repository cannot be used, or an edit does not apply
     └── PeerError             a program we compare with or talk to is missing or failed
@@ -65,6 +66,14 @@ class TemplateError(InhouseError):
 
 class ParameterError(InhouseError, ValueError):
     """A value given by the user is out of range."""
+
+
+class QueueFullError(InhouseError):
+    """An engine has as much to do as it takes; in `retry_after` seconds there may be room."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class SandboxError(InhouseError):

@@ -16,7 +16,9 @@ from starlette.requests import Request
 
 from inhouse.engine import Chunk, Completion, SamplingParams
 from inhouse.engine.completion import collect
-from inhouse.server.engine import Event, Failure, OnEvent, Priority, Progress, ServingEngine, Ticket
+from inhouse.engine.constraints import Constraint
+from inhouse.engine.events import Event, Failure, OnEvent, Priority, Progress
+from inhouse.server.engine import ServingEngine, Ticket
 from inhouse.server.errors import ApiError, from_engine
 
 _LOG = logging.getLogger("inhouse.server")
@@ -34,7 +36,7 @@ class Chat:
     prefill: str = ""
     flags: Mapping[str, Any] = field(default_factory=dict)
     priority: Priority = "interactive"
-    constraint: Mapping[str, Any] | None = None
+    constraint: Constraint | None = None
 
     def submit(self, engine: ServingEngine, on_event: OnEvent) -> Ticket:
         """Hands it to the engine."""
@@ -57,7 +59,7 @@ class Continuation:
     prompt: str | Sequence[int]
     params: SamplingParams
     priority: Priority = "interactive"
-    constraint: Mapping[str, Any] | None = None
+    constraint: Constraint | None = None
 
     def submit(self, engine: ServingEngine, on_event: OnEvent) -> Ticket:
         """Hands it to the engine."""

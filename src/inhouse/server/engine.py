@@ -5,36 +5,17 @@ An engine takes whole requests and reports on its own thread, through `on_event`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
-from inhouse.engine import Chunk, SamplingParams
+from inhouse.engine import SamplingParams
+from inhouse.engine.constraints import Constraint
+from inhouse.engine.events import OnEvent, Priority
 from inhouse.engine.prompt import ChatPrompts
 from inhouse.tokenizer import Tokenizer
 
-Priority = Literal["interactive", "background"]
 Messages: TypeAlias = Sequence[Mapping[str, Any]]
 Tools: TypeAlias = Sequence[Mapping[str, Any]] | None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """So many tokens of the prompt are done, of `total`."""
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The request came to nothing."""
-
-    error: Exception
-
-
-Event: TypeAlias = Chunk | Progress | Failure
-OnEvent: TypeAlias = Callable[[Event], None]
 
 
 class Ticket(Protocol):
@@ -48,7 +29,7 @@ class ServingEngine(Protocol):
     """Takes requests from any thread. `on_event` gets chunks and progress, and last a finished chunk or a failure.
 
     Both submit methods raise ContextLengthError, ParameterError, TemplateError, or QueueFullError (with retry_after).
-    `constraint` says what the answer must look like (see server/constraints.py).
+    `constraint` says what the answer must look like.
     """
 
     def submit_chat(
@@ -60,7 +41,7 @@ class ServingEngine(Protocol):
         prefill: str = "",
         template_flags: Mapping[str, Any] | None = None,
         priority: Priority = "interactive",
-        constraint: Mapping[str, Any] | None = None,
+        constraint: Constraint | None = None,
         on_event: OnEvent,
     ) -> Ticket: ...
 
@@ -70,7 +51,7 @@ class ServingEngine(Protocol):
         params: SamplingParams,
         *,
         priority: Priority = "interactive",
-        constraint: Mapping[str, Any] | None = None,
+        constraint: Constraint | None = None,
         on_event: OnEvent,
     ) -> Ticket: ...
 
