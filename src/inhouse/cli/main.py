@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "models": "list the models here and those to be had",
         "remove": "delete a model",
         "inspect": "what is in a model file and what it costs to run",
+        "serve": "give other programs a model: OpenAI's and Anthropic's APIs",
         "chat": "talk with a model",
         "generate": "let a model go on with a text",
         "fix": "repair a repository: edits, tests, a verified patch",

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
 from starlette.requests import Request
+from starlette.types import Receive
 
 from inhouse.engine import Chunk, Completion, SamplingParams
 from inhouse.engine.completion import collect
@@ -111,7 +112,7 @@ class Answers:
         except RuntimeError:  # the loop is closed: the server is gone, and with it whoever listened
             _LOG.debug("an event came after the server's end")
 
-    async def events(self, quiet: float | None = None) -> AsyncIterator[tuple[int, Chunk | Progress] | None]:
+    async def events(self, quiet: float | None = None) -> AsyncGenerator[tuple[int, Chunk | Progress] | None]:
         """Events with the number of their answer, until all are finished; None after `quiet` seconds without any.
 
         Raises ApiError when an answer fails.
@@ -129,6 +130,8 @@ class Answers:
                 raise _reported(event.error) from event.error
             if isinstance(event, Chunk) and event.finish_reason is not None:
                 self._open -= 1
+                if event.finish_reason == "cancelled":
+                    raise ApiError(503, "the server is shutting down: send the request again", "shutting_down", None, 5)
             yield index, event
 
     async def collect(self, request: Request) -> list[Completion]:
@@ -141,7 +144,7 @@ class Answers:
                     chunks[item[0]].append(item[1])
 
         work = asyncio.create_task(gather())
-        gone = asyncio.create_task(_disconnected(request))
+        gone = asyncio.create_task(disconnected(request.receive))
         try:
             await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
@@ -155,8 +158,9 @@ class Answers:
         return [collect(pieces) for pieces in chunks]
 
 
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def disconnected(receive: Receive) -> None:
+    """Returns when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
         pass
 
 

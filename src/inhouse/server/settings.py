@@ -20,6 +20,7 @@ class Limits:
     json_depth: int = 100  # brackets within brackets
     body_seconds: float = 60.0  # for a whole body to arrive
     header_seconds: float = 10.0  # for a request's first line and headers to arrive
+    write_seconds: float = 60.0  # for a client to read what was sent
     connections: int = 512
     stored_bytes: int = 64 << 20  # of conversations kept for the responses API
     stored_responses: int = 1000
@@ -46,6 +47,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()  # of web pages, besides our own
     reasoning_budget: int | None = None  # tokens of thinking at most
     keepalive_seconds: float = 5.0  # between two signs of life in a stream
+    drain_seconds: int = 30  # for answers under way when the server is told to end
     limits: Limits = field(default_factory=Limits)
 
 

@@ -1,0 +1,117 @@
+"""`inhouse serve`: a model for other programs, over HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from inhouse.cli.common import Subparsers, add_engine, command, home, model_path, positive, store
+from inhouse.engine import LLM
+from inhouse.errors import ModelNotFoundError, ParameterError
+from inhouse.server.app import create_app
+from inhouse.server.engine import Model
+from inhouse.server.keys import KeyFile, KeyRing
+from inhouse.server.listen import Server, configure
+from inhouse.server.settings import Settings, is_loopback
+from inhouse.server.threads import ThreadedEngine
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = command(
+        subparsers,
+        "serve",
+        "Serve a model to other programs: OpenAI's and Anthropic's APIs on this machine. Without MODEL, the one that "
+        "is here. Other machines may call only with an API key (inhouse key add).",
+        "inhouse serve\n"
+        "inhouse serve starter --port 8080\n"
+        "inhouse serve starter --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem",
+    )
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="a name, a .gguf file or a Hugging Face directory")
+    parser.add_argument("--name", metavar="NAME", help="what clients call the model (default: as it is called here)")
+    parser.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")
+    parser.add_argument("--port", metavar="N", type=int, default=8080, help="0: any free one (default: 8080)")
+    add_engine(parser)
+    parser.add_argument(
+        "--sampling",
+        choices=("auto", "thinking", "coding", "instruct"),
+        default="auto",
+        help="which of the model card's recommendations apply where a client says nothing (default: auto)",
+    )
+    parser.add_argument("--reasoning-budget", type=positive, metavar="N", help="tokens of thinking at most")
+    parser.add_argument(
+        "--stable-prefix",
+        action="store_true",
+        help="move dates, git status and the like from a system prompt's start behind the last message",
+    )
+    parser.add_argument("--strict-model", action="store_true", help="refuse requests for a model of another name")
+    parser.add_argument("--require-key", action="store_true", help="ask for API keys on this machine as well")
+    parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME", help="a name of this machine")
+    parser.add_argument(
+        "--allowed-origin", action="append", default=[], metavar="URL", help="of a web page that may call"
+    )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="a certificate (PEM)")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the certificate's key (PEM)")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log every request")
+
+
+def run(args: argparse.Namespace) -> int:
+    name, path = _model(args.model)
+    settings = _settings(args, name)
+    keys = KeyFile(home() / "keys.json")
+    _check_exposure(args, settings, keys)
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+    with LLM(path, threads=args.threads, context=args.context) as llm:
+        model = Model(settings.model, llm.config.architecture, llm.context, llm.tokenizer)
+        app = create_app(ThreadedEngine(llm), model, settings, KeyRing(keys) if settings.require_key else None)
+        config = configure(app, settings, args.port, certificate=args.tls_cert, key=args.tls_key)
+        Server(config, lambda url: _say(f"{settings.model} at {url}/v1 (Ctrl-C ends)")).run()
+    return 0
+
+
+def _model(given: str | None) -> tuple[str, Path]:
+    """The model's name and path. Raises ModelNotFoundError, ParameterError."""
+    if given is not None:
+        path = model_path(given)
+        return given if store().has(given) else path.stem, path
+    here = store().list()
+    if not here:
+        raise ModelNotFoundError("there is no model on this machine yet: run `inhouse pull`")
+    if len(here) > 1:
+        raise ParameterError(f"which model? Say one of {', '.join(model.name for model in here)}")
+    return here[0].name, here[0].path
+
+
+def _settings(args: argparse.Namespace, name: str) -> Settings:
+    return Settings(
+        model=args.name or name,
+        host=args.host,
+        mode=args.sampling,
+        require_key=args.require_key or not is_loopback(args.host),
+        strict_model=args.strict_model,
+        stable_prefix=args.stable_prefix,
+        allowed_hosts=tuple(args.allowed_host),
+        allowed_origins=tuple(args.allowed_origin),
+        reasoning_budget=args.reasoning_budget,
+    )
+
+
+def _check_exposure(args: argparse.Namespace, settings: Settings, keys: KeyFile) -> None:
+    """Refuses to be open to others without keys, and warns where they can listen in. Raises ParameterError."""
+    if (args.tls_cert is None) != (args.tls_key is None):
+        raise ParameterError("--tls-cert and --tls-key go together: give both")
+    if settings.require_key and not keys.all():
+        raise ParameterError(
+            f"{settings.host} is open to other machines, and there is no API key yet: run `inhouse key add NAME` first"
+            if not is_loopback(settings.host)
+            else "there is no API key yet: run `inhouse key add NAME` first"
+        )
+    if not is_loopback(settings.host) and args.tls_cert is None:
+        _say("warning: without --tls-cert and --tls-key everyone on the way can read keys, prompts and answers")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,64 @@
+"""The application: every API's routes around one engine, behind the guard. Knows no socket."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from inhouse.errors import InhouseError
+from inhouse.server import chat, status
+from inhouse.server.engine import Model, ServingEngine
+from inhouse.server.errors import ApiError, flavour_of, from_engine, from_validation
+from inhouse.server.guard import Guard
+from inhouse.server.keys import KeyRing
+from inhouse.server.metrics import Metrics
+from inhouse.server.service import Service
+from inhouse.server.settings import Settings
+from inhouse.server.wire import JsonResponse
+
+
+def create_app(engine: ServingEngine, model: Model, settings: Settings, keys: KeyRing | None = None) -> ASGIApp:
+    """The ASGI application that serves `model`."""
+    metrics = Metrics(engine)
+    service = Service(engine, model, settings, metrics)
+    api = FastAPI(title="Inhouse", version=version("inhouse"), docs_url=None, redoc_url=None)
+    for routes in (chat.routes, status.routes):
+        api.include_router(routes(service))
+    _report_errors(api)
+    paths = frozenset(path for route in api.routes if (path := getattr(route, "path", None)) is not None)
+    app: ASGIApp = Guard(api, settings, keys)
+    if settings.allowed_origins:
+        app = CORSMiddleware(app, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"])
+    return metrics.counting(app, paths)
+
+
+def _report_errors(api: FastAPI) -> None:
+    """Every error in the shape of the API that it happened in."""
+
+    @api.exception_handler(ApiError)
+    async def refused(request: Request, error: ApiError) -> Response:
+        return JsonResponse(error.body(flavour_of(request.url.path)), error.status, error.headers)
+
+    @api.exception_handler(InhouseError)
+    async def impossible(request: Request, error: InhouseError) -> Response:
+        return await refused(request, from_engine(error))
+
+    @api.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return await refused(request, from_validation(error.errors()))
+
+    @api.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        message = f"{request.method} {request.url.path}: {str(error.detail).lower()}"
+        return await refused(request, ApiError(error.status_code, message))
+
+    @api.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        return await refused(request, from_engine(error))

@@ -1,0 +1,143 @@
+"""`/v1/chat/completions`: OpenAI's chat. Translates a request for the engine, and its answers back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from inhouse.client.openai_types import ChatCompletionRequest, NamedToolChoice
+from inhouse.engine import Chunk, Completion, Usage
+from inhouse.engine.events import Progress
+from inhouse.server import openai
+from inhouse.server.answers import Chat
+from inhouse.server.conversation import normalised
+from inhouse.server.errors import ApiError
+from inhouse.server.sampling import sampling_params
+from inhouse.server.service import Service, priority
+from inhouse.server.wire import sse
+
+
+def routes(service: Service) -> APIRouter:
+    router = APIRouter(tags=["OpenAI"])
+
+    @router.post("/v1/chat/completions", response_model=None)
+    async def chat_completions(body: ChatCompletionRequest, request: Request) -> Response:
+        """The answer to a conversation."""
+        service.check_model(body.model)
+        service.warn_unknown(request.url.path, body)
+        work = _work(service, body, request)
+        return await service.respond(request, work, ChatEncoder(service, body), stream=bool(body.stream))
+
+    return router
+
+
+def _work(service: Service, body: ChatCompletionRequest, request: Request) -> list[Chat]:
+    """One conversation to answer for each of the `n` answers. Raises ApiError, ParameterError."""
+    messages = [openai.message(message, f"messages[{index}]") for index, message in enumerate(body.messages)]
+    prefill, last = "", body.messages[-1]
+    if last.role == "assistant" and (last.prefix or body.continue_final_message):
+        prefill = messages.pop()["content"]
+    tools = openai.tools(body.tools)
+    named = body.tool_choice.function.name if isinstance(body.tool_choice, NamedToolChoice) else None
+    choice = body.tool_choice if isinstance(body.tool_choice, str) else "auto"
+    thinking, _ = openai.effort(body.reasoning_effort)
+    flags = service.flags(False if prefill else thinking, body.chat_template_kwargs)
+    given = body.model_dump(include=set(openai.SAMPLING)) | {
+        "stop": openai.stops(body.stop),
+        "max_tokens": body.max_completion_tokens or body.max_tokens,
+        "logprobs": (body.top_logprobs or 0) if body.logprobs else None,
+    }
+    chat = Chat(
+        normalised(messages, stable_prefix=service.settings.stable_prefix),
+        sampling_params(given, service.card(flags, tools=tools is not None)),
+        tools,
+        prefill,
+        flags,
+        priority(request),
+        openai.constraint(tools, choice, named, body.parallel_tool_calls, openai.shape(body.response_format)),
+    )
+    seed = chat.params.seed
+    return [
+        chat if seed is None else replace(chat, params=replace(chat.params, seed=(seed + index) % (1 << 64)))
+        for index in range(body.n or 1)
+    ]
+
+
+class ChatEncoder:
+    """Answers as chat completions."""
+
+    def __init__(self, service: Service, body: ChatCompletionRequest) -> None:
+        self._tokenizer = service.model.tokenizer
+        self._head = {"id": openai.new_id("chatcmpl-"), "created": int(time.time()), "model": service.model.name}
+        self._answers = body.n or 1
+        self._logprobs = bool(body.logprobs)
+        self._usage = bool(body.stream_options and body.stream_options.include_usage)
+        self._spent: dict[int, Usage] = {}
+        self._reasoning = openai.ReasoningCount()
+        self._calls = [0] * self._answers
+
+    def whole(self, completions: Sequence[Completion]) -> dict[str, Any]:
+        choices = [self._choice(index, completion) for index, completion in enumerate(completions)]
+        usage = openai.usage([one.usage for one in completions], openai.reasoning_tokens(completions, self._tokenizer))
+        return {**self._head, "object": "chat.completion", "choices": choices, "usage": usage}
+
+    def _choice(self, index: int, completion: Completion) -> dict[str, Any]:
+        calls = [openai.call_entry(call) for call in completion.tool_calls]
+        message: dict[str, Any] = {"role": "assistant", "content": completion.text or (None if calls else "")}
+        if completion.reasoning:
+            message["reasoning_content"] = completion.reasoning
+        if calls:
+            message["tool_calls"] = calls
+        logprobs = {"content": openai.logprobs(completion.logprobs, self._tokenizer)} if self._logprobs else None
+        return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": completion.finish_reason}
+
+    def begin(self) -> Iterator[bytes]:
+        for index in range(self._answers):
+            yield self._event(index, {"role": "assistant", "content": ""})
+
+    def chunk(self, index: int, chunk: Chunk) -> Iterator[bytes]:
+        self._reasoning.note(chunk)
+        delta: dict[str, Any] = {}
+        if chunk.reasoning:
+            delta["reasoning_content"] = chunk.reasoning
+        if chunk.text:
+            delta["content"] = chunk.text
+        if chunk.tool_calls:
+            first = self._calls[index]
+            self._calls[index] += len(chunk.tool_calls)
+            calls = enumerate(chunk.tool_calls, first)
+            delta["tool_calls"] = [{"index": number, **openai.call_entry(call)} for number, call in calls]
+        scored = self._logprobs and chunk.logprobs
+        if delta or scored:
+            yield self._event(index, delta, chunk)
+        if chunk.finish_reason is not None:
+            spent = chunk.usage or Usage()
+            self._spent[index] = spent
+            yield self._event(index, {}, finish=chunk.finish_reason, inhouse=openai.inhouse(spent))
+
+    def alive(self, progress: Progress | None) -> bytes:
+        return openai.alive(progress)
+
+    def end(self) -> Iterator[bytes]:
+        if self._usage:
+            usage = openai.usage([self._spent[index] for index in sorted(self._spent)], self._reasoning.tokens)
+            yield sse({**self._head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
+        yield openai.DONE
+
+    def failed(self, error: ApiError) -> Iterator[bytes]:
+        yield openai.error_event(error)
+
+    def _event(
+        self, index: int, delta: dict[str, Any], chunk: Chunk | None = None, finish: str | None = None, **more: Any
+    ) -> bytes:
+        logprobs = None
+        if self._logprobs and chunk is not None and chunk.logprobs:
+            logprobs = {"content": openai.logprobs(chunk.logprobs, self._tokenizer)}
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        usage = {"usage": None} if self._usage else {}
+        return sse({**self._head, "object": "chat.completion.chunk", "choices": [choice], **usage, **more})

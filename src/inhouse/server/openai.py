@@ -1,0 +1,209 @@
+"""What OpenAI's APIs have in common: messages, tools, constraints, usage and log-probabilities. Knows no endpoint."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from inhouse.client.openai_types import ChatMessage, Content, ResponseFormat, ToolDefinition
+from inhouse.engine import Chunk, Completion, TokenLogprob, ToolCall, Usage
+from inhouse.engine.constraints import Constraint
+from inhouse.engine.events import Progress
+from inhouse.server.conversation import Message
+from inhouse.server.errors import ApiError, bad_request
+from inhouse.server.wire import sse, sse_comment
+from inhouse.tokenizer import Tokenizer
+
+DONE = b"data: [DONE]\n\n"
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "seed",
+)
+_ROLES = {"developer": "system", "function": "tool"}
+_EFFORTS = {"minimal": 0, "none": 0, "low": 1024, "medium": 8192, "high": None, "xhigh": None, "max": None}
+
+
+def new_id(prefix: str) -> str:
+    return prefix + secrets.token_hex(12)
+
+
+def message(given: ChatMessage, where: str) -> Message:
+    """A message of the wire as the engine takes it. Raises ApiError for content that is not text."""
+    out: Message = {"role": _ROLES.get(given.role, given.role), "content": text_of(given.content, where)}
+    reasoning = given.reasoning_content or (given.reasoning if isinstance(given.reasoning, str) else None)
+    if reasoning:
+        out["reasoning_content"] = reasoning
+    if given.tool_calls:
+        calls = [(call.id, call.function.name, call.function.arguments) for call in given.tool_calls]
+        out["tool_calls"] = [tool_call(*call) for call in calls]
+    if given.tool_call_id is not None:
+        out["tool_call_id"] = given.tool_call_id
+    if given.name is not None:
+        out["name"] = given.name
+    return out
+
+
+def text_of(content: Content, where: str) -> str:
+    """The text of a message's content. Raises ApiError for images and the like."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    texts = []
+    for index, part in enumerate(content):
+        text = part if isinstance(part, str) else part.text
+        if text is None:
+            kind = "part" if isinstance(part, str) else part.type
+            raise bad_request(
+                f"{where}.content[{index}]: this model reads text only, not {kind!r}", f"{where}.content[{index}]"
+            )
+        texts.append(text)
+    return "".join(texts)
+
+
+def tool_call(id: str, name: str, arguments: str | Mapping[str, Any]) -> dict[str, Any]:
+    """A call of an earlier turn. What is no JSON object is wrapped into one: a broken call must not end the talk."""
+    if isinstance(arguments, str):
+        try:
+            parsed = json.loads(arguments) if arguments.strip() else {}
+        except (ValueError, RecursionError):
+            parsed = None
+        text = arguments if isinstance(parsed, dict) else json.dumps({"arguments": arguments}, ensure_ascii=False)
+    else:
+        text = json.dumps(arguments, ensure_ascii=False)
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": text or "{}"}}
+
+
+def tools(given: Sequence[ToolDefinition] | None) -> list[dict[str, Any]] | None:
+    """The tools of a request as the engine takes them. Raises ApiError for those that are not functions."""
+    out = []
+    for index, tool in enumerate(given or ()):
+        if tool.type != "function" or tool.function is None:
+            raise bad_request(f"tools[{index}]: only functions can be called, not {tool.type!r}", f"tools[{index}]")
+        function = tool.function
+        out.append(function_tool(function.name, function.description, function.parameters))
+    return out or None
+
+
+def function_tool(name: str, description: str | None, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+    schema = dict(parameters) if parameters else {"type": "object", "properties": {}}
+    return {"type": "function", "function": {"name": name, "description": description or "", "parameters": schema}}
+
+
+def constraint(
+    offered: Sequence[Mapping[str, Any]] | None, choice: str, tool: str | None, parallel: bool | None, shape: Constraint
+) -> Constraint | None:
+    """`shape` with what a request says of tools: `choice`, or one `tool` by name. Raises ApiError, ParameterError."""
+    if offered is None:
+        if choice == "required" or tool is not None:
+            raise bad_request("tool_choice asks for a tool and there are no tools", "tool_choice")
+        return None if shape == Constraint() else shape
+    if tool is not None and all(entry["function"]["name"] != tool for entry in offered):
+        raise bad_request(f"tool_choice: there is no tool {tool!r}", "tool_choice")
+    return Constraint(
+        shape.json_schema,
+        shape.regex,
+        shape.grammar,
+        tool_choice="required" if tool is not None or choice == "required" else "none" if choice == "none" else "auto",
+        tool=tool,
+        parallel_tool_calls=parallel is not False,
+    )
+
+
+def shape(format: ResponseFormat | None) -> Constraint:
+    """What `response_format` demands of the text. Raises ApiError."""
+    if format is None or format.type == "text":
+        return Constraint()
+    if format.type == "json_object":
+        return Constraint(json_schema={"type": "object"})
+    if format.type == "json_schema":
+        if format.json_schema is None or format.json_schema.schema_ is None:
+            raise bad_request("response_format: give json_schema.schema", "response_format.json_schema")
+        return Constraint(json_schema=format.json_schema.schema_)
+    text = format.regex if format.type == "regex" else format.grammar
+    if not text:
+        raise bad_request(f"response_format: give {format.type}", f"response_format.{format.type}")
+    return Constraint(regex=text) if format.type == "regex" else Constraint(grammar=text)
+
+
+def effort(name: str | None) -> tuple[bool | None, int | None]:
+    """Whether to think, and tokens of thinking at most, for OpenAI's names of reasoning effort. Raises ApiError."""
+    if name is None:
+        return None, None
+    if name not in _EFFORTS:
+        raise bad_request(f"reasoning effort {name!r}: give one of {', '.join(_EFFORTS)}", "reasoning_effort")
+    budget = _EFFORTS[name]
+    return budget != 0, budget or None
+
+
+def usage(spent: Sequence[Usage], reasoning_tokens: int) -> dict[str, Any]:
+    """Tokens of all answers to one prompt, which counts once."""
+    prompt = spent[0].prompt_tokens if spent else 0
+    completion = sum(one.completion_tokens for one in spent)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": spent[0].cached_tokens if spent else 0},
+        "completion_tokens_details": {"reasoning_tokens": reasoning_tokens},
+    }
+
+
+def call_entry(call: ToolCall) -> dict[str, Any]:
+    """A call as an answer shows it."""
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def logprobs(entries: Sequence[TokenLogprob], tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """Log-probabilities in the shape of chat completions."""
+
+    def one(id: int, value: float) -> dict[str, Any]:
+        data = tokenizer.token_bytes(id)
+        return {"token": data.decode("utf-8", "replace"), "logprob": max(value, -9999.0), "bytes": list(data)}
+
+    return [
+        {**one(entry.id, entry.logprob), "top_logprobs": [one(id, value) for id, value in entry.top]}
+        for entry in entries
+    ]
+
+
+def stops(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Stop strings; empty ones stop nothing."""
+    return tuple(text for text in ((given,) if isinstance(given, str) else given or ()) if text)
+
+
+def alive(progress: Progress | None) -> bytes:
+    """A comment in a stream: readers of events skip it, those who look see how far the prompt is read."""
+    return sse_comment({"prompt": {"done": progress.done, "total": progress.total}} if progress else {})
+
+
+def error_event(error: ApiError) -> bytes:
+    """The last event of a stream that fails."""
+    return sse(error.body("openai"))
+
+
+def inhouse(spent: Usage) -> dict[str, Any]:
+    """Our own field beside a stream's last piece, for clients that did not ask for usage."""
+    return {"prompt_tokens": spent.prompt_tokens, "cached_tokens": spent.cached_tokens,
+            "completion_tokens": spent.completion_tokens}  # fmt: skip
+
+
+class ReasoningCount:
+    """Tokens of answers that were reasoning."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+
+    def note(self, chunk: Chunk) -> None:
+        if chunk.reasoning:
+            self.tokens += len(chunk.token_ids)
+
+
+def reasoning_tokens(completions: Sequence[Completion], tokenizer: Tokenizer) -> int:
+    return sum(len(tokenizer.encode(one.reasoning)) for one in completions if one.reasoning)

@@ -1,0 +1,103 @@
+"""What the endpoints of all APIs share: the engine, the model, and the way of a request through them. Knows no API."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from inhouse.client.wire import Wire
+from inhouse.engine import Completion
+from inhouse.engine.events import Priority
+from inhouse.server.answers import Answers, Work
+from inhouse.server.engine import Model, ServingEngine
+from inhouse.server.errors import ApiError
+from inhouse.server.metrics import Metrics
+from inhouse.server.sampling import defaults
+from inhouse.server.settings import Settings
+from inhouse.server.streaming import Encoder, EventStream
+from inhouse.server.wire import JsonResponse
+
+_LOG = logging.getLogger("inhouse.server")
+_MOST_WARNINGS = 1000  # names come from clients: no endless memory for them
+_MOST_FLAGS = 32
+_RESERVED_FLAGS = frozenset({"self", "messages", "tools", "add_generation_prompt"})
+
+
+@dataclass(frozen=True)
+class Service:
+    """One served model."""
+
+    engine: ServingEngine
+    model: Model
+    settings: Settings
+    metrics: Metrics
+    _warned: set[tuple[str, str]] = field(default_factory=set)
+
+    async def respond(self, request: Request, work: Sequence[Work], encoder: Encoder, *, stream: bool) -> Response:
+        """Has `work` done and answers with it, whole or as it comes. Raises ApiError."""
+        answers = await Answers.start(self.engine, work, self.metrics.observer(request.url.path))
+        if stream:
+            return EventStream(answers, encoder, self.settings.keepalive_seconds)
+        return JsonResponse(encoder.whole(await answers.collect(request)))
+
+    async def collect(self, request: Request, work: Sequence[Work]) -> list[Completion]:
+        """Has `work` done and gives the answers. Raises ApiError."""
+        answers = await Answers.start(self.engine, work, self.metrics.observer(request.url.path))
+        return await answers.collect(request)
+
+    def check_model(self, name: str) -> None:
+        """Raises ApiError for another model's name, if the operator is strict about it."""
+        if self.settings.strict_model and name not in ("", self.model.name):
+            raise ApiError(
+                404, f"there is no model {name!r} here, only {self.model.name!r}", "model_not_found", "model"
+            )
+
+    def warn_unknown(self, path: str, body: BaseModel) -> None:
+        """Says once about each field of `body` that we do not know that it is ignored."""
+        for name in _unknown(body):
+            if (path, name) not in self._warned and len(self._warned) < _MOST_WARNINGS:
+                self._warned.add((path, name))
+                _LOG.warning("%s: field %r is not known here and ignored", path, name[:100])
+
+    def flags(self, thinking: bool | None, given: dict[str, Any] | None) -> dict[str, Any]:
+        """The chat template's switches for one request: the operator's, the API's own, then the client's.
+
+        Raises ApiError.
+        """
+        own = {} if thinking is None else {"enable_thinking": thinking}
+        given = given or {}
+        if len(given) > _MOST_FLAGS or any(name in _RESERVED_FLAGS or not name.isidentifier() for name in given):
+            raise ApiError(400, "chat_template_kwargs: not switches of a template", "invalid_value")
+        return {**self.settings.template_flags, **own, **given}
+
+    def card(self, flags: dict[str, Any], *, tools: bool) -> dict[str, float]:
+        """The sampling that the model's card recommends for a conversation."""
+        thinking = self.model.thinks and flags.get("enable_thinking", True) is not False
+        return dict(defaults(self.model, self.settings.mode, thinking=thinking, tools=tools))
+
+
+def priority(request: Request) -> Priority:
+    """What the client says of its own urgency. Raises ApiError."""
+    value = request.headers.get("x-inhouse-priority", "interactive").lower()
+    if value == "interactive":
+        return "interactive"
+    if value == "background":
+        return "background"
+    raise ApiError(400, f"X-Inhouse-Priority: {value!r} is neither interactive nor background", "invalid_value")
+
+
+def _unknown(value: object) -> Iterable[str]:
+    """Names of fields that the types do not have, anywhere inside."""
+    if isinstance(value, Wire):
+        yield from value.unknown
+        for name in value.model_fields_set & type(value).model_fields.keys():
+            yield from _unknown(getattr(value, name))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _unknown(item)
