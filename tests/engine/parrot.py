@@ -30,13 +30,15 @@ Answer with <tool_call>{"name": ..., "arguments": ...}</tool_call>: {{ tools | t
 {% endif %}{% endif %}"""
 
 
-def vocabulary(steps: Sequence[str | bytes], template: str | None = TEMPLATE) -> Tokenizer:
-    """256 bytes, control tokens, and one token for every step."""
+def vocabulary(steps: Sequence[str | bytes], template: str | None = TEMPLATE, marks: Sequence[str] = ()) -> Tokenizer:
+    """256 bytes, control tokens, one token for every step, and more control tokens."""
     tokens = [*BYTE_TO_CHAR.values(), "<|im_start|>", "<|im_end|>", "<|endoftext|>"]
     types = [1] * 256 + [3] * 3
     for step in steps:
         tokens.append(to_chars(step.encode() if isinstance(step, str) else step))
         types.append(1)
+    tokens += marks
+    types += [3] * len(marks)
     assert len(set(tokens)) == len(tokens), "steps must differ, and be longer than a byte"
     metadata = {
         "tokenizer.ggml.model": "gpt2",
@@ -49,12 +51,15 @@ def vocabulary(steps: Sequence[str | bytes], template: str | None = TEMPLATE) ->
     return Tokenizer.from_gguf(metadata | ({} if template is None else {"tokenizer.chat_template": template}))
 
 
-def parrot(*steps: str | bytes, template: str | None = TEMPLATE, context: int | None = None) -> LLM:
-    """An engine that answers anything with `steps`, one token each."""
-    tokenizer = vocabulary(steps, template)
+def parrot(
+    *steps: str | bytes, template: str | None = TEMPLATE, marks: Sequence[str] = (), context: int | None = None
+) -> LLM:
+    """An engine that answers anything with `steps`, one token each; `marks` are further control tokens."""
+    tokenizer = vocabulary(steps, template, marks)
     size = tokenizer.vocab_size
+    end = 259 + len(steps)
     successor = np.full(size, 259 if steps else 257)  # the first step
-    successor[259:] = [*range(260, size), 257][: size - 259]
+    successor[259:end] = [*range(260, end), 257][: len(steps)]
     head = np.zeros((size, size), np.float32)
     head[successor, np.arange(size)] = 1
     config = ModelConfig(

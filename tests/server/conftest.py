@@ -7,9 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import openai
 import pytest
-from live import Client, Serve, serving
+from live import Claude, Client, Serve, serving
 from parrot import parrot
 
 from inhouse import LLM
@@ -37,6 +38,15 @@ def client() -> Iterator[Client]:
     with ExitStack() as stack:
         yield lambda url, **options: stack.enter_context(
             openai.OpenAI(**{"base_url": f"{url}/v1", "api_key": "none", "max_retries": 0, **options})
+        )
+
+
+@pytest.fixture(scope="module")
+def claude() -> Iterator[Claude]:
+    """Makes Anthropic's client of a server."""
+    with ExitStack() as stack:
+        yield lambda url, **options: stack.enter_context(
+            anthropic.Anthropic(**{"base_url": url, "api_key": "none", "max_retries": 0, **options})
         )
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from queue import Queue
 from typing import Any
 
+import anthropic
 import openai
 
 from inhouse import LLM
@@ -20,6 +21,7 @@ from inhouse.server.threads import ThreadedEngine
 
 Serve = Callable[..., str]
 Client = Callable[..., openai.OpenAI]
+Claude = Callable[..., anthropic.Anthropic]
 
 
 @contextmanager

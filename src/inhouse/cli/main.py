@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "remove": "delete a model",
         "inspect": "what is in a model file and what it costs to run",
         "serve": "give other programs a model: OpenAI's and Anthropic's APIs",
+        "key": "who may call the server from another machine",
         "chat": "talk with a model",
         "generate": "let a model go on with a text",
         "fix": "repair a repository: edits, tests, a verified patch",

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from inhouse.errors import InhouseError
-from inhouse.server import chat, status
+from inhouse.server import chat, completions, messages, responses, status
 from inhouse.server.engine import Model, ServingEngine
 from inhouse.server.errors import ApiError, flavour_of, from_engine, from_validation
 from inhouse.server.guard import Guard
@@ -29,7 +29,7 @@ def create_app(engine: ServingEngine, model: Model, settings: Settings, keys: Ke
     metrics = Metrics(engine)
     service = Service(engine, model, settings, metrics)
     api = FastAPI(title="Inhouse", version=version("inhouse"), docs_url=None, redoc_url=None)
-    for routes in (chat.routes, status.routes):
+    for routes in (chat.routes, completions.routes, responses.routes, messages.routes, status.routes):
         api.include_router(routes(service))
     _report_errors(api)
     paths = frozenset(path for route in api.routes if (path := getattr(route, "path", None)) is not None)

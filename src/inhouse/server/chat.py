@@ -42,7 +42,7 @@ def _work(service: Service, body: ChatCompletionRequest, request: Request) -> li
     prefill, last = "", body.messages[-1]
     if last.role == "assistant" and (last.prefix or body.continue_final_message):
         prefill = messages.pop()["content"]
-    tools = openai.tools(body.tools)
+    tools = _tools(service, body)
     named = body.tool_choice.function.name if isinstance(body.tool_choice, NamedToolChoice) else None
     choice = body.tool_choice if isinstance(body.tool_choice, str) else "auto"
     thinking, _ = openai.effort(body.reasoning_effort)
@@ -66,6 +66,17 @@ def _work(service: Service, body: ChatCompletionRequest, request: Request) -> li
         chat if seed is None else replace(chat, params=replace(chat.params, seed=(seed + index) % (1 << 64)))
         for index in range(body.n or 1)
     ]
+
+
+def _tools(service: Service, body: ChatCompletionRequest) -> list[dict[str, Any]] | None:
+    """The tools that are functions; others are only OpenAI's."""
+    out = []
+    for tool in body.tools or ():
+        if tool.type == "function" and tool.function is not None:
+            out.append(openai.function_tool(tool.function.name, tool.function.description, tool.function.parameters))
+        else:
+            service.warn_once("/v1/chat/completions", f"tools of type {tool.type[:100]!r} are not known and ignored")
+    return out or None
 
 
 class ChatEncoder:

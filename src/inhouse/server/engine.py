@@ -70,8 +70,8 @@ class Model:
         self.thinks = "enable_thinking" in template or "<think>" in template
         self._prompts: ChatPrompts | None = None
 
-    def count(self, messages: Messages, tools: Tools, flags: Mapping[str, Any]) -> int:
+    def count(self, messages: Messages, tools: Tools, prefill: str, flags: Mapping[str, Any]) -> int:
         """Tokens of a conversation's prompt. Raises TemplateError, InhouseError without a template."""
         if self._prompts is None:
             self._prompts = ChatPrompts(self.tokenizer)
-        return len(self._prompts.render(messages, tools, "", flags).ids)
+        return len(self._prompts.render(messages, tools, prefill, flags).ids)

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inhouse.client.openai_types import ChatMessage, Content, ResponseFormat, ToolDefinition
+from inhouse.client.openai_types import ChatMessage, Content, ResponseFormat
 from inhouse.engine import Chunk, Completion, TokenLogprob, ToolCall, Usage
 from inhouse.engine.constraints import Constraint
 from inhouse.engine.events import Progress
@@ -78,17 +78,6 @@ def tool_call(id: str, name: str, arguments: str | Mapping[str, Any]) -> dict[st
     else:
         text = json.dumps(arguments, ensure_ascii=False)
     return {"id": id, "type": "function", "function": {"name": name, "arguments": text or "{}"}}
-
-
-def tools(given: Sequence[ToolDefinition] | None) -> list[dict[str, Any]] | None:
-    """The tools of a request as the engine takes them. Raises ApiError for those that are not functions."""
-    out = []
-    for index, tool in enumerate(given or ()):
-        if tool.type != "function" or tool.function is None:
-            raise bad_request(f"tools[{index}]: only functions can be called, not {tool.type!r}", f"tools[{index}]")
-        function = tool.function
-        out.append(function_tool(function.name, function.description, function.parameters))
-    return out or None
 
 
 def function_tool(name: str, description: str | None, parameters: Mapping[str, Any] | None) -> dict[str, Any]:

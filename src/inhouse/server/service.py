@@ -24,7 +24,7 @@ from inhouse.server.streaming import Encoder, EventStream
 from inhouse.server.wire import JsonResponse
 
 _LOG = logging.getLogger("inhouse.server")
-_MOST_WARNINGS = 1000  # names come from clients: no endless memory for them
+_MOST_WARNINGS = 1000  # what they say comes from clients: no endless memory for it
 _MOST_FLAGS = 32
 _RESERVED_FLAGS = frozenset({"self", "messages", "tools", "add_generation_prompt"})
 
@@ -61,9 +61,13 @@ class Service:
     def warn_unknown(self, path: str, body: BaseModel) -> None:
         """Says once about each field of `body` that we do not know that it is ignored."""
         for name in _unknown(body):
-            if (path, name) not in self._warned and len(self._warned) < _MOST_WARNINGS:
-                self._warned.add((path, name))
-                _LOG.warning("%s: field %r is not known here and ignored", path, name[:100])
+            self.warn_once(path, f"field {name[:100]!r} is not known here and ignored")
+
+    def warn_once(self, path: str, text: str) -> None:
+        """Says something once about requests to `path`."""
+        if (path, text) not in self._warned and len(self._warned) < _MOST_WARNINGS:
+            self._warned.add((path, text))
+            _LOG.warning("%s: %s", path, text)
 
     def flags(self, thinking: bool | None, given: dict[str, Any] | None) -> dict[str, Any]:
         """The chat template's switches for one request: the operator's, the API's own, then the client's.

@@ -1,0 +1,129 @@
+"""Answers as Anthropic's API shows them: blocks of thinking, text and tool use, whole or as events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from inhouse.engine import Chunk, Completion, ToolCall, Usage
+from inhouse.engine.events import Progress
+from inhouse.server.errors import ApiError
+from inhouse.server.openai import new_id
+from inhouse.server.service import Service
+from inhouse.server.wire import sse, sse_comment
+
+_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+_SIGNATURE = "inhouse"  # clients send thinking back with it; nothing here needs to be proved
+
+
+class BlockEncoder:
+    """One answer as a message of blocks."""
+
+    def __init__(self, service: Service, model: str) -> None:
+        self._id = new_id("msg_")
+        self._model = model or service.model.name
+        self._prompt = 0
+        self._begun = False
+        self._index = -1  # of the block that is open, or was last
+        self._open = ""  # its type
+
+    def whole(self, completions: Sequence[Completion]) -> dict[str, Any]:
+        (answer,) = completions
+        content: list[dict[str, Any]] = []
+        if answer.reasoning:
+            content.append({"type": "thinking", "thinking": answer.reasoning, "signature": _SIGNATURE})
+        if answer.text:
+            content.append({"type": "text", "text": answer.text})
+        content += [{**_tool_use(call), "input": json.loads(call.arguments)} for call in answer.tool_calls]
+        return self._message(content, _REASONS[answer.finish_reason], _usage(answer.usage))
+
+    def _message(self, content: list[dict[str, Any]], reason: str | None, usage: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "id": self._id,
+            "type": "message",
+            "role": "assistant",
+            "model": self._model,
+            "content": content,
+            "stop_reason": reason,
+            "stop_sequence": None,
+            "usage": usage,
+        }
+
+    def begin(self) -> Iterator[bytes]:
+        return iter(())  # the first event tells the length of the prompt, which is not yet known
+
+    def chunk(self, index: int, chunk: Chunk) -> Iterator[bytes]:
+        yield from self._start()
+        if chunk.reasoning:
+            yield from self._delta("thinking", {"thinking": ""}, "thinking_delta", chunk.reasoning)
+        if chunk.text:
+            yield from self._delta("text", {"text": ""}, "text_delta", chunk.text)
+        for call in chunk.tool_calls:
+            yield from self._close()
+            yield self._open_block({**_tool_use(call), "input": {}})
+            yield self._event("content_block_delta", delta={"type": "input_json_delta", "partial_json": call.arguments})
+        if chunk.finish_reason is not None:
+            yield from self._close()
+            delta = {"stop_reason": _REASONS[chunk.finish_reason], "stop_sequence": None}
+            yield sse(
+                {"type": "message_delta", "delta": delta, "usage": _usage(chunk.usage or Usage())}, "message_delta"
+            )
+
+    def alive(self, progress: Progress | None) -> bytes:
+        if self._begun:
+            return sse({"type": "ping"}, "ping")
+        if progress is None:
+            return sse_comment({})
+        self._prompt = progress.total
+        start = b"".join(self._start())
+        told = {"prompt": {"done": progress.done, "total": progress.total}}
+        return start + sse({"type": "ping", "inhouse": told}, "ping")
+
+    def end(self) -> Iterator[bytes]:
+        yield sse({"type": "message_stop"}, "message_stop")
+
+    def failed(self, error: ApiError) -> Iterator[bytes]:
+        yield sse(error.body("anthropic"), "error")
+
+    def _start(self) -> Iterator[bytes]:
+        if not self._begun:
+            self._begun = True
+            usage = _usage(Usage(prompt_tokens=self._prompt))
+            yield sse({"type": "message_start", "message": self._message([], None, usage)}, "message_start")
+
+    def _delta(self, kind: str, empty: dict[str, Any], delta: str, text: str) -> Iterator[bytes]:
+        """`text` in a block of this kind, which is opened if need be."""
+        if self._open != kind:
+            yield from self._close()
+            yield self._open_block({"type": kind, **empty, **({"signature": ""} if kind == "thinking" else {})})
+        yield self._event("content_block_delta", delta={"type": delta, kind: text})
+
+    def _open_block(self, block: dict[str, Any]) -> bytes:
+        self._index += 1
+        self._open = block["type"]
+        return self._event("content_block_start", content_block=block)
+
+    def _close(self) -> Iterator[bytes]:
+        if self._open == "thinking":
+            yield self._event("content_block_delta", delta={"type": "signature_delta", "signature": _SIGNATURE})
+        if self._open:
+            self._open = ""
+            yield self._event("content_block_stop")
+
+    def _event(self, name: str, **fields: Any) -> bytes:
+        return sse({"type": name, "index": self._index, **fields}, name)
+
+
+def _tool_use(call: ToolCall) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call.id, "name": call.name}
+
+
+def _usage(spent: Usage) -> dict[str, Any]:
+    """What was read from the cache does not count as input a second time."""
+    return {
+        "input_tokens": spent.prompt_tokens - spent.cached_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": spent.cached_tokens,
+        "output_tokens": spent.completion_tokens,
+    }

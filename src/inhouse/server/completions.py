@@ -1,0 +1,185 @@
+"""`/v1/completions`: OpenAI's continuation of a text, and of a gap between two (`suffix`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from inhouse.client.openai_types import CompletionRequest
+from inhouse.engine import Chunk, Completion, SamplingParams, TokenLogprob, Usage
+from inhouse.engine.events import Progress
+from inhouse.server import openai
+from inhouse.server.answers import Continuation
+from inhouse.server.errors import ApiError, bad_request
+from inhouse.server.sampling import sampling_params
+from inhouse.server.service import Service, priority
+from inhouse.server.wire import JsonResponse, sse
+from inhouse.tokenizer import Tokenizer
+
+_DEFAULT_TOKENS = 16  # of an answer, as OpenAI's API has it
+_MOST_PROMPTS = 64
+_GAP = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
+
+Prompt = str | list[int]
+
+
+def routes(service: Service) -> APIRouter:
+    router = APIRouter(tags=["OpenAI"])
+
+    @router.post("/v1/completions", response_model=None)
+    async def completions(body: CompletionRequest, request: Request) -> Response:
+        """The continuation of a text."""
+        service.check_model(body.model)
+        service.warn_unknown(request.url.path, body)
+        prompts = _prompts(body, service.model.tokenizer)
+        encoder = TextEncoder(service, body, prompts)
+        work = _work(service, body, prompts, request)
+        if body.max_tokens == 0:
+            return JsonResponse(encoder.nothing())
+        return await service.respond(request, work, encoder, stream=bool(body.stream))
+
+    return router
+
+
+def _prompts(body: CompletionRequest, tokenizer: Tokenizer) -> list[Prompt]:
+    """What is to be continued. Raises ApiError."""
+    given: list[Prompt] = [body.prompt] if isinstance(body.prompt, str) else []
+    if isinstance(body.prompt, list):
+        ids = [item for item in body.prompt if isinstance(item, int)]
+        given = [ids] if ids else [item for item in body.prompt if not isinstance(item, int)]
+    if not given or len(given) > _MOST_PROMPTS:
+        raise bad_request(f"prompt: give from 1 to {_MOST_PROMPTS} texts", "prompt")
+    if body.suffix is None:
+        return given
+    texts = [prompt if isinstance(prompt, str) else tokenizer.decode(prompt) for prompt in given]
+    return [_gap(text, body.suffix, tokenizer) for text in texts]
+
+
+def _gap(prefix: str, suffix: str, tokenizer: Tokenizer) -> list[int]:
+    """The tokens that ask for what is missing between two texts. Raises ApiError."""
+    marks = [tokenizer.token_id(name) for name in _GAP]
+    before, after, middle = marks
+    if before is None or after is None or middle is None:
+        raise bad_request("suffix: this model cannot fill gaps, it has no tokens for that", "suffix")
+    plain = tokenizer.encode(prefix, special=False), tokenizer.encode(suffix, special=False)
+    return [before, *plain[0], after, *plain[1], middle]
+
+
+def _work(service: Service, body: CompletionRequest, prompts: list[Prompt], request: Request) -> list[Continuation]:
+    """`n` answers to each prompt. Raises ApiError, ParameterError."""
+    answers = body.n or 1
+    if body.best_of not in (None, answers):
+        raise bad_request("best_of: give the same number as n; all answers are returned", "best_of")
+    if body.echo and body.logprobs is not None:
+        raise bad_request("echo: log-probabilities of the prompt are not computed", "echo")
+    given = body.model_dump(include=set(openai.SAMPLING)) | {
+        "stop": openai.stops(body.stop),
+        "max_tokens": _DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens or None,
+        "logprobs": body.logprobs,
+    }
+    params = sampling_params(given, {})
+    urgency = priority(request)
+    return [Continuation(prompt, _seeded(params, index), urgency) for prompt in prompts for index in range(answers)]
+
+
+def _seeded(params: SamplingParams, index: int) -> SamplingParams:
+    return params if params.seed is None else replace(params, seed=(params.seed + index) % (1 << 64))
+
+
+class TextEncoder:
+    """Answers as text completions."""
+
+    def __init__(self, service: Service, body: CompletionRequest, prompts: Sequence[Prompt]) -> None:
+        self._tokenizer = service.model.tokenizer
+        self._head = {
+            "id": openai.new_id("cmpl-"),
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": service.model.name,
+        }
+        self._answers = body.n or 1
+        self._echo = [self._text(prompt) if body.echo and body.suffix is None else "" for prompt in prompts]
+        self._usage = bool(body.stream_options and body.stream_options.include_usage)
+        self._spent: dict[int, Usage] = {}
+        self._offsets = [0] * (len(prompts) * self._answers)
+
+    def _text(self, prompt: Prompt) -> str:
+        return prompt if isinstance(prompt, str) else self._tokenizer.decode(prompt)
+
+    def nothing(self) -> dict[str, Any]:
+        """The answer to who asks for no tokens."""
+        texts = [text for text in self._echo for _ in range(self._answers)]
+        choices = [self._choice(index, text, "length", None) for index, text in enumerate(texts)]
+        return {**self._head, "choices": choices, "usage": openai.usage([], 0)}
+
+    def whole(self, completions: Sequence[Completion]) -> dict[str, Any]:
+        choices = [
+            self._choice(index, self._prefix(index) + one.text, one.finish_reason, self._logprobs(index, one.logprobs))
+            for index, one in enumerate(completions)
+        ]
+        return {**self._head, "choices": choices, "usage": self._total([one.usage for one in completions])}
+
+    def begin(self) -> Iterator[bytes]:
+        for index in range(len(self._offsets)):
+            if text := self._prefix(index):
+                yield self._event(index, text)
+
+    def chunk(self, index: int, chunk: Chunk) -> Iterator[bytes]:
+        logprobs = self._logprobs(index, chunk.logprobs)
+        if chunk.text or logprobs:
+            yield self._event(index, chunk.text, None, logprobs)
+        if chunk.finish_reason is not None:
+            self._spent[index] = spent = chunk.usage or Usage()
+            yield self._event(index, "", chunk.finish_reason, inhouse=openai.inhouse(spent))
+
+    def alive(self, progress: Progress | None) -> bytes:
+        return openai.alive(progress)
+
+    def end(self) -> Iterator[bytes]:
+        if self._usage:
+            spent = [self._spent[index] for index in sorted(self._spent)]
+            yield sse({**self._head, "choices": [], "usage": self._total(spent)})
+        yield openai.DONE
+
+    def failed(self, error: ApiError) -> Iterator[bytes]:
+        yield openai.error_event(error)
+
+    def _prefix(self, index: int) -> str:
+        return self._echo[index // self._answers]
+
+    def _total(self, spent: Sequence[Usage]) -> dict[str, Any]:
+        """Every prompt counts once, however many answers it has."""
+        each = [openai.usage(spent[at : at + self._answers], 0) for at in range(0, len(spent), self._answers)]
+        out = openai.usage([], 0)
+        for one in each:
+            for name in ("prompt_tokens", "completion_tokens", "total_tokens"):
+                out[name] += one[name]
+            out["prompt_tokens_details"]["cached_tokens"] += one["prompt_tokens_details"]["cached_tokens"]
+        return out
+
+    def _logprobs(self, index: int, entries: Sequence[TokenLogprob]) -> dict[str, Any] | None:
+        if not entries:
+            return None
+        shown = openai.logprobs(entries, self._tokenizer)
+        offsets = []
+        for entry in shown:
+            offsets.append(self._offsets[index])
+            self._offsets[index] += len(entry["token"])
+        return {
+            "tokens": [entry["token"] for entry in shown],
+            "token_logprobs": [entry["logprob"] for entry in shown],
+            "top_logprobs": [{rival["token"]: rival["logprob"] for rival in entry["top_logprobs"]} for entry in shown],
+            "text_offset": offsets,
+        }
+
+    def _choice(self, index: int, text: str, finish: str | None, logprobs: Any) -> dict[str, Any]:
+        return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
+
+    def _event(self, index: int, text: str, finish: str | None = None, logprobs: Any = None, **more: Any) -> bytes:
+        usage = {"usage": None} if self._usage else {}
+        return sse({**self._head, "choices": [self._choice(index, text, finish, logprobs)], **usage, **more})

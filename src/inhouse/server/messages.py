@@ -1,0 +1,174 @@
+"""`/v1/messages` and `/v1/messages/count_tokens`: Anthropic's API. Translates requests, and answers to blocks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from inhouse.client.anthropic_types import Block, CountTokensRequest, MessageParam, MessagesRequest
+from inhouse.engine.constraints import Constraint
+from inhouse.server import openai
+from inhouse.server.answers import Chat
+from inhouse.server.blocks import BlockEncoder
+from inhouse.server.conversation import Message, normalised
+from inhouse.server.errors import bad_request
+from inhouse.server.sampling import sampling_params
+from inhouse.server.service import Service, priority
+from inhouse.server.wire import JsonResponse
+
+_CHOICES = {"any": "required", "none": "none"}
+
+
+def routes(service: Service) -> APIRouter:
+    router = APIRouter(tags=["Anthropic"])
+
+    @router.post("/v1/messages", response_model=None)
+    async def messages(body: MessagesRequest, request: Request) -> Response:
+        """The answer to a conversation."""
+        service.check_model(body.model)
+        service.warn_unknown(request.url.path, body)
+        work = _work(service, body, request)
+        return await service.respond(request, [work], BlockEncoder(service, body.model), stream=bool(body.stream))
+
+    @router.post("/v1/messages/count_tokens", response_model=None)
+    async def count_tokens(body: CountTokensRequest, request: Request) -> Response:
+        """How many tokens a conversation is."""
+        service.check_model(body.model)
+        service.warn_unknown(request.url.path, body)
+        conversation, prefill = _conversation(service, body)
+        flags = service.flags(_thinks(service, body, prefill), None)
+        count = await asyncio.to_thread(service.model.count, conversation, _tools(service, body), prefill, flags)
+        return JsonResponse({"input_tokens": count})
+
+    return router
+
+
+def _work(service: Service, body: MessagesRequest, request: Request) -> Chat:
+    """The conversation to answer. Raises ApiError, ParameterError."""
+    messages, prefill = _conversation(service, body)
+    tools = _tools(service, body)
+    choice = body.tool_choice
+    if choice is not None and choice.type == "tool" and not choice.name:
+        raise bad_request("tool_choice: give the name of a tool", "tool_choice.name")
+    named = choice.name if choice is not None and choice.type == "tool" else None
+    demand = _CHOICES.get(choice.type, "auto") if choice is not None else "auto"
+    parallel = None if choice is None or choice.disable_parallel_tool_use is None else False
+    flags = service.flags(_thinks(service, body, prefill), None)
+    given = {
+        "temperature": body.temperature,
+        "top_p": body.top_p,
+        "top_k": body.top_k,
+        "stop": openai.stops(body.stop_sequences),
+        "max_tokens": body.max_tokens,
+    }
+    return Chat(
+        messages,
+        sampling_params(given, service.card(flags, tools=tools is not None)),
+        tools,
+        prefill,
+        flags,
+        priority(request),
+        openai.constraint(tools, demand, named, parallel, _shape(body)),
+    )
+
+
+def _conversation(service: Service, body: CountTokensRequest) -> tuple[list[Message], str]:
+    """The messages in OpenAI's shape, and the beginning of the answer where the last message is one."""
+    out: list[Message] = []
+    if body.system:
+        texts = [body.system] if isinstance(body.system, str) else [block.text for block in body.system]
+        out.append({"role": "system", "content": "\n\n".join(texts)})
+    for index, message in enumerate(body.messages):
+        out += _messages(message, f"messages[{index}]")
+    prefill = ""
+    if out[-1]["role"] == "assistant" and not out[-1].get("tool_calls"):
+        prefill = out.pop()["content"]
+    return normalised(out, stable_prefix=service.settings.stable_prefix), prefill
+
+
+def _messages(message: MessageParam, where: str) -> list[Message]:
+    """One message of blocks as several: results of tools have messages of their own. Raises ApiError."""
+    if isinstance(message.content, str):
+        return [{"role": message.role, "content": message.content}]
+    texts: list[str] = []
+    results: list[Message] = []
+    calls: list[dict[str, Any]] = []
+    reasoning: list[str] = []
+    for index, block in enumerate(message.content):
+        at = f"{where}.content[{index}]"
+        match block.type:
+            case "text":
+                texts.append(block.text or "")
+            case "thinking":
+                reasoning.append(block.thinking or "")
+            case "redacted_thinking":
+                continue
+            case "tool_use":
+                if not block.name:
+                    raise bad_request(f"{at}: a tool_use has no name", at)
+                calls.append(openai.tool_call(block.id or "", block.name, block.input or {}))
+            case "tool_result":
+                results.append(_result(block, at))
+            case _:
+                raise bad_request(f"{at}: this model reads text only, not {block.type!r}", at)
+    out = list(results)
+    if texts or calls or reasoning or not results:
+        own: Message = {"role": message.role, "content": "".join(texts)}
+        if reasoning:
+            own["reasoning_content"] = "".join(reasoning)
+        if calls:
+            own["tool_calls"] = calls
+        out.append(own)
+    return out
+
+
+def _result(block: Block, where: str) -> Message:
+    if isinstance(block.content, list):
+        texts = []
+        for index, part in enumerate(block.content):
+            text = part.get("text")
+            if not isinstance(text, str):
+                at = f"{where}.content[{index}]"
+                raise bad_request(f"{at}: this model reads text only, not {part.get('type')!r}", at)
+            texts.append(text)
+        content = "".join(texts)
+    else:
+        content = block.content or ""
+    told = f"Error: {content}" if block.is_error else content
+    return {"role": "tool", "tool_call_id": block.tool_use_id or "", "content": told}
+
+
+def _tools(service: Service, body: CountTokensRequest) -> list[dict[str, Any]] | None:
+    """The client's own tools. Those that Anthropic's servers would run, or have the schema of, are not here."""
+    out = []
+    for tool in body.tools or ():
+        if tool.input_schema is None:
+            service.warn_once(
+                "/v1/messages", f"tools of type {(tool.type or '')[:100]!r} are not known here and ignored"
+            )
+        else:
+            out.append(openai.function_tool(tool.name, tool.description, tool.input_schema))
+    return out or None
+
+
+def _thinks(service: Service, body: CountTokensRequest, prefill: str) -> bool:
+    """Thinking is shown in blocks of its own, which a client that did not ask for them may not know."""
+    if prefill:
+        return False
+    if body.thinking is None:
+        return service.settings.mode == "thinking"
+    return body.thinking.type != "disabled"
+
+
+def _shape(body: MessagesRequest) -> Constraint:
+    """What `output_config.format` demands of the text. Raises ApiError."""
+    format = (body.output_config or {}).get("format")
+    if format is None:
+        return Constraint()
+    schema = format.get("schema") if isinstance(format, dict) and format.get("type") == "json_schema" else None
+    if not isinstance(schema, dict):
+        raise bad_request("output_config.format: give a json_schema with its schema", "output_config.format")
+    return Constraint(json_schema=schema)

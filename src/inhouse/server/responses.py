@@ -1,0 +1,177 @@
+"""`/v1/responses`: OpenAI's responses API. Translates items to a conversation; response_events.py is the way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from inhouse.client.responses_types import InputItem, NamedChoice, ResponsesRequest
+from inhouse.engine.constraints import Constraint
+from inhouse.server import openai
+from inhouse.server.answers import Chat
+from inhouse.server.conversation import Message, normalised
+from inhouse.server.errors import ApiError, bad_request
+from inhouse.server.response_events import ResponseEncoder
+from inhouse.server.sampling import sampling_params
+from inhouse.server.service import Service, priority
+from inhouse.server.stored import ResponseStore, Stored
+from inhouse.server.wire import JsonResponse
+
+_PATH = "/v1/responses"
+
+
+def routes(service: Service) -> APIRouter:
+    router = APIRouter(tags=["OpenAI"])
+    store = ResponseStore(service.settings.limits)
+
+    def find(id: str, request: Request) -> Stored:
+        found = store.get(_owner(request), id)
+        if found is None:
+            raise ApiError(404, f"there is no response {id!r} here: responses last until the server ends", "not_found")
+        return found
+
+    @router.post(_PATH, response_model=None)
+    async def responses(body: ResponsesRequest, request: Request) -> Response:
+        """The answer to a conversation, or to one that goes on from an earlier response."""
+        service.check_model(body.model)
+        service.warn_unknown(_PATH, body)
+        messages = _conversation(service, body, store, _owner(request))
+        work = _work(service, body, messages, request)
+
+        def keep(response: dict[str, Any], answer: Message) -> None:
+            if body.store is not False:
+                store.put(_owner(request), response, [*messages, answer])
+
+        return await service.respond(request, [work], ResponseEncoder(service, body, keep), stream=bool(body.stream))
+
+    @router.get(_PATH + "/{id}", response_model=None)
+    async def response(id: str, request: Request) -> Response:
+        """An earlier response."""
+        return JsonResponse(find(id, request).response)
+
+    @router.delete(_PATH + "/{id}", response_model=None)
+    async def forget(id: str, request: Request) -> Response:
+        """Forgets a response."""
+        find(id, request)
+        store.remove(_owner(request), id)
+        return JsonResponse({"id": id, "object": "response", "deleted": True})
+
+    return router
+
+
+def _owner(request: Request) -> str:
+    owner: str = request.scope.get("inhouse.key", "")
+    return owner
+
+
+def _work(service: Service, body: ResponsesRequest, messages: list[Message], request: Request) -> Chat:
+    """The conversation to answer. Raises ApiError, ParameterError."""
+    system: list[Message] = [{"role": "system", "content": body.instructions}] if body.instructions else []
+    tools = _tools(service, body)
+    named = body.tool_choice.name if isinstance(body.tool_choice, NamedChoice) else None
+    choice = body.tool_choice if isinstance(body.tool_choice, str) else "auto"
+    thinking, _ = openai.effort(body.reasoning.effort if body.reasoning else None)
+    flags = service.flags(thinking, None)
+    given = {"temperature": body.temperature, "top_p": body.top_p, "max_tokens": body.max_output_tokens}
+    return Chat(
+        normalised([*system, *messages], stable_prefix=service.settings.stable_prefix),
+        sampling_params(given, service.card(flags, tools=tools is not None)),
+        tools,
+        flags=flags,
+        priority=priority(request),
+        constraint=openai.constraint(tools, choice, named, body.parallel_tool_calls, _shape(body)),
+    )
+
+
+def _conversation(service: Service, body: ResponsesRequest, store: ResponseStore, owner: str) -> list[Message]:
+    """What was said before, and the new input. Raises ApiError."""
+    messages: list[Message] = []
+    if body.previous_response_id is not None:
+        earlier = store.get(owner, body.previous_response_id)
+        if earlier is None:
+            raise ApiError(
+                400,
+                f"there is no response {body.previous_response_id!r} here: send the whole conversation as input",
+                "previous_response_not_found",
+                "previous_response_id",
+            )
+        messages += earlier.messages
+    if isinstance(body.input, str):
+        return [*messages, {"role": "user", "content": body.input}]
+    for index, item in enumerate(body.input):
+        _add(service, messages, item, f"input[{index}]")
+    if not messages:
+        raise bad_request("input: give at least one item", "input")
+    return messages
+
+
+def _add(service: Service, messages: list[Message], item: InputItem, where: str) -> None:
+    """Appends an item. What a model said in one turn (reasoning, text, calls) becomes one message."""
+    match item.type:
+        case "message":
+            role = "system" if item.role == "developer" else item.role or "user"
+            text = _text(item.content, where)
+            if role == "assistant" and messages and _is_reasoning_only(messages[-1]):
+                messages[-1] = {**messages[-1], "content": text}
+            else:
+                messages.append({"role": role, "content": text})
+        case "reasoning":
+            content = item.content if isinstance(item.content, list) else item.summary or []
+            text = "".join(str(part.get("text") or "") for part in content)
+            if text:
+                messages.append({"role": "assistant", "content": "", "reasoning_content": text})
+        case "function_call":
+            if not item.name:
+                raise bad_request(f"{where}: a function_call has no name", where)
+            call = openai.tool_call(item.call_id or item.id or "", item.name, item.arguments or "{}")
+            if not messages or messages[-1]["role"] != "assistant":
+                messages.append({"role": "assistant", "content": ""})
+            messages[-1] = {**messages[-1], "tool_calls": [*messages[-1].get("tool_calls", ()), call]}
+        case "function_call_output":
+            told = _text(item.output, where)
+            messages.append({"role": "tool", "tool_call_id": item.call_id or "", "content": told})
+        case _:
+            service.warn_once(_PATH, f"items of type {item.type[:100]!r} are not known here and ignored")
+
+
+def _is_reasoning_only(message: Message) -> bool:
+    return bool(message.get("reasoning_content")) and not message["content"] and not message.get("tool_calls")
+
+
+def _text(content: str | list[dict[str, Any]] | None, where: str) -> str:
+    """The text of an item. Raises ApiError for images and the like."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    texts = []
+    for index, part in enumerate(content):
+        text = part.get("text", part.get("refusal"))
+        if not isinstance(text, str):
+            at = f"{where}.content[{index}]"
+            raise bad_request(f"{at}: this model reads text only, not {part.get('type')!r}", at)
+        texts.append(text)
+    return "".join(texts)
+
+
+def _tools(service: Service, body: ResponsesRequest) -> list[dict[str, Any]] | None:
+    """The tools that are functions; others would run at OpenAI."""
+    out = []
+    for tool in body.tools or ():
+        if tool.type == "function" and tool.name:
+            out.append(openai.function_tool(tool.name, tool.description, tool.parameters))
+        else:
+            service.warn_once(_PATH, f"tools of type {tool.type[:100]!r} are not known here and ignored")
+    return out or None
+
+
+def _shape(body: ResponsesRequest) -> Constraint:
+    """What `text.format` demands of the text. Raises ApiError."""
+    format = body.text.format if body.text else None
+    if format is None or format.type == "text":
+        return Constraint()
+    if format.type == "json_object":
+        return Constraint(json_schema={"type": "object"})
+    if format.schema_ is None:
+        raise bad_request("text.format: give a schema", "text.format.schema")
+    return Constraint(json_schema=format.schema_)
