@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from inhouse.errors import InhouseError
-from inhouse.server import chat, completions, messages, responses, status
+from inhouse.server import chat, completions, docs, messages, responses, status
 from inhouse.server.engine import Model, ServingEngine
 from inhouse.server.errors import ApiError, flavour_of, from_engine, from_validation
 from inhouse.server.guard import Guard
@@ -31,6 +31,7 @@ def create_app(engine: ServingEngine, model: Model, settings: Settings, keys: Ke
     api = FastAPI(title="Inhouse", version=version("inhouse"), docs_url=None, redoc_url=None)
     for routes in (chat.routes, completions.routes, responses.routes, messages.routes, status.routes):
         api.include_router(routes(service))
+    api.include_router(docs.routes(api))
     _report_errors(api)
     paths = frozenset(path for route in api.routes if (path := getattr(route, "path", None)) is not None)
     app: ASGIApp = Guard(api, settings, keys)

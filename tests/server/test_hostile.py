@@ -1,0 +1,132 @@
+"""Clients that mean no good, at the socket. Whatever they do, the next client is served."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from live import serving
+from parrot import parrot
+
+from inhouse.server.settings import Limits
+
+PATIENCE = 0.4  # seconds
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    limits = Limits(header_seconds=PATIENCE, body_seconds=PATIENCE, connections=20)
+    with parrot("Good", " day") as llm, serving(llm, limits=limits) as url:
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def _still_serves(url: str) -> Iterator[None]:
+    yield
+    assert httpx2.get(f"{url}/v1/models").status_code == 200
+
+
+@contextmanager
+def connection(url: str) -> Iterator[socket.socket]:
+    with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), timeout=10) as open_socket:
+        yield open_socket
+
+
+def said_until_closed(open_socket: socket.socket) -> bytes:
+    """All that the server says before it closes; an abrupt end is an end."""
+    heard = b""
+    with contextlib.suppress(ConnectionError):
+        while data := open_socket.recv(65536):
+            heard += data
+    return heard
+
+
+def test_ten_megabytes_of_headers(url: str) -> None:
+    with connection(url) as open_socket:
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            open_socket.sendall(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n")
+            for _ in range(10_000):
+                open_socket.sendall(b"X-Long: " + b"x" * 990 + b"\r\n")
+                sent += 1000
+        assert b"200" not in said_until_closed(open_socket)[:20]
+        assert sent < 10_000_000
+
+
+@pytest.mark.parametrize("beginning", [b"", b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nX-Sl"])
+def test_headers_that_never_come(url: str, beginning: bytes) -> None:
+    with connection(url) as open_socket:
+        open_socket.sendall(beginning)
+        begun = time.monotonic()
+        assert said_until_closed(open_socket) == b""
+        assert time.monotonic() - begun < 20 * PATIENCE
+
+
+def test_headers_that_drip(url: str) -> None:
+    with connection(url) as open_socket:
+        open_socket.settimeout(PATIENCE / 10)
+        open_socket.sendall(b"GET / HTTP/1.1\r\n")
+        begun = time.monotonic()
+        while not _is_closed(open_socket):
+            assert time.monotonic() - begun < 20 * PATIENCE
+
+
+def _is_closed(open_socket: socket.socket) -> bool:
+    """Whether the server has closed the connection; sends one more header if not."""
+    try:
+        open_socket.sendall(b"X: y\r\n")
+        return open_socket.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_headers_that_drip_after_an_answer(url: str) -> None:
+    with connection(url) as open_socket:
+        open_socket.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"200 OK" in open_socket.recv(65536)
+        open_socket.sendall(b"GET /hea")
+        said_until_closed(open_socket)
+
+
+def test_a_body_that_never_comes(url: str) -> None:
+    with connection(url) as open_socket:
+        open_socket.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b'Content-Length: 1000\r\n\r\n{"mess'
+        )
+        assert said_until_closed(open_socket).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",  # TLS to a plain port
+        b"GET / HTTP/9.9\r\nConnection: close\r\n\r\n",
+        b"GET /v1/models HTTP/1.1\r\n\r\n",  # no host
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n",
+        b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nzz",
+        b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+        b"\r\n" * 1000 + b"\x00" * 1000,
+    ],
+)
+def test_nonsense(url: str, request_bytes: bytes) -> None:
+    with connection(url) as open_socket:
+        open_socket.sendall(request_bytes)
+        heard = said_until_closed(open_socket)
+        assert heard == b"" or heard.split()[1][:1] == b"4"
+
+
+def test_too_many_connections(url: str) -> None:
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(connection(url)) for _ in range(60)]
+        for open_socket in waiting:
+            said_until_closed(open_socket)  # refused at once, or out of patience
