@@ -33,11 +33,10 @@ def create_app(engine: ServingEngine, model: Model, settings: Settings, keys: Ke
         api.include_router(routes(service))
     api.include_router(docs.routes(api))
     _report_errors(api)
-    paths = frozenset(path for route in api.routes if (path := getattr(route, "path", None)) is not None)
     app: ASGIApp = Guard(api, settings, keys)
     if settings.allowed_origins:
         app = CORSMiddleware(app, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"])
-    return metrics.counting(app, paths)
+    return metrics.counting(app, frozenset(api.openapi()["paths"]))
 
 
 def _report_errors(api: FastAPI) -> None:

@@ -18,7 +18,7 @@ _STYLE = """
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 code, pre { font-family: ui-monospace, monospace; font-size: .9em }
 summary { cursor: pointer; padding: .4rem 0 } summary b { display: inline-block; min-width: 4.5rem }
-table { border-collapse: collapse; width: 100% } 
+table { border-collapse: collapse; width: 100% }
 td, th { text-align: left; padding: .15rem .8rem .15rem 0; vertical-align: top }
 h2 { border-bottom: 1px solid; margin-top: 2rem }
 """
