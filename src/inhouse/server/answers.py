@@ -104,6 +104,9 @@ class Answers:
         """Ends what still runs. Does no harm to what is done."""
         for ticket in self._tickets:
             ticket.cancel()
+        for _ in range(self._open):
+            self._observer(Chunk(finish_reason="cancelled"))
+        self._open = 0
 
     def _put(self, index: int, event: Event) -> None:
         """Called on the engine's thread."""

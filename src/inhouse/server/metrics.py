@@ -53,8 +53,9 @@ class Metrics:
             if event.token_ids and not first:
                 first.append(now)
                 self._first.observe(now - begun)
-            if event.finish_reason is not None and event.usage is not None:
+            if event.finish_reason is not None:
                 self._finished.labels(event.finish_reason).inc()
+            if event.usage is not None:
                 self._prompt.inc(event.usage.prompt_tokens)
                 self._cached.inc(event.usage.cached_tokens)
                 self._completion.inc(event.usage.completion_tokens)
