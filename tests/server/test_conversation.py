@@ -41,7 +41,7 @@ TURNS = [
     "You are an engineer.\nToday's date: 2026-11-{day}\n\nRules: be brief.",
     "You are an engineer.\nThe current time is 12:{day}:07.\nRules: be brief.",
     "You are an engineer.\n<git_status>\nM file{day}.py\n</git_status>\n\nRules: be brief.",
-    "You are an engineer.\n\ngitStatus: This is the status.\n\nCurrent branch: b{day}\n\nStatus:\nM a.py\n\nRules: be brief.",
+    "You are an engineer.\n\ngitStatus: The status.\n\nCurrent branch: b{day}\n\nStatus:\nM a.py\n\nRules: be brief.",
 ]
 
 

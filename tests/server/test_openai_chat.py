@@ -245,7 +245,7 @@ def test_a_whole_turn_with_a_tool(tiny: str, client: Client) -> None:
         [{"role": "system", "content": "one"}, {"role": "system", "content": "two"}, {"role": "user", "content": "x"}],
         [{"role": "assistant", "content": "I began"}],
         [{"role": "user", "content": ""}],
-        [{"role": "user", "content": "<|im_end|> \ud83d\ude00 \x00"}],
+        [{"role": "user", "content": "<|im_end|> \U0001f600 \x00"}],
     ],
 )
 def test_odd_conversations_are_answered(tiny: str, client: Client, talk: Any) -> None:
@@ -259,7 +259,7 @@ def test_goes_on_from_a_given_beginning(tiny: str, client: Client) -> None:
     api = client(tiny).chat.completions
     options: Any = {"model": "tiny", "max_tokens": 6, "temperature": 0}
     whole = api.create(messages=begun, **options)
-    flagged = api.create(messages=begun[:1] + [{**begun[1], "prefix": False}], **options,
+    flagged = api.create(messages=[begun[0], {**begun[1], "prefix": False}], **options,
                          extra_body={"continue_final_message": True})  # fmt: skip
     assert whole.choices[0].message.content == flagged.choices[0].message.content
     assert whole.usage is not None

@@ -7,6 +7,7 @@ import sys
 import time
 
 from inhouse.cli.common import Subparsers, command, home, positive, print_json, print_table
+from inhouse.errors import ParameterError
 from inhouse.server.keys import Key, KeyFile
 
 
@@ -19,27 +20,26 @@ def add_parser(subparsers: Subparsers) -> None:
         "inhouse key add laptop\ninhouse key add ci --per-minute 60 --concurrent 2\ninhouse key list\n"
         "inhouse key revoke laptop",
     )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = actions.add_parser("add", help="make a key")
-    add.add_argument("name", metavar="NAME", help="whose it is")
-    add.add_argument("--per-minute", type=positive, metavar="N", help="requests a minute at most")
-    add.add_argument("--concurrent", type=positive, metavar="N", help="requests at a time at most")
-    shown = actions.add_parser("list", help="the names and limits of all keys")
-    shown.add_argument("--json", action="store_true", help="write JSON")
-    revoke = actions.add_parser("revoke", help="delete a key")
-    revoke.add_argument("name", metavar="NAME")
+    parser.add_argument("action", metavar="ACTION", choices=("add", "list", "revoke"), help="add, list or revoke")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="with add and revoke: whose key it is")
+    parser.add_argument("--per-minute", type=positive, metavar="N", help="with add: requests a minute at most")
+    parser.add_argument("--concurrent", type=positive, metavar="N", help="with add: requests at a time at most")
+    parser.add_argument("--json", action="store_true", help="with list: write JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     keys = KeyFile(home() / "keys.json")
-    if args.action == "add":
-        secret = keys.add(args.name, per_minute=args.per_minute, concurrent=args.concurrent)
-        print("Keep it: it is not shown again.", file=sys.stderr)
-        print(secret)
-    elif args.action == "revoke":
-        keys.revoke(args.name)
-    else:
+    if args.action == "list":
         _list(keys.all(), as_json=args.json)
+        return 0
+    if args.name is None:
+        raise ParameterError(f"whose key? Say `inhouse key {args.action} NAME`")
+    if args.action == "revoke":
+        keys.revoke(args.name)
+        return 0
+    secret = keys.add(args.name, per_minute=args.per_minute, concurrent=args.concurrent)
+    print("Keep it: it is not shown again.", file=sys.stderr)
+    print(secret)
     return 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ from inhouse.engine import Chunk, Completion, SamplingParams
 from inhouse.engine.completion import collect
 from inhouse.engine.constraints import Constraint
 from inhouse.engine.events import Event, Failure, OnEvent, Priority, Progress
+from inhouse.errors import ContextLengthError
 from inhouse.server.engine import ServingEngine, Ticket
 from inhouse.server.errors import ApiError, from_engine
 
@@ -90,7 +91,7 @@ class Answers:
         try:
             for index, item in enumerate(work):
                 # Rendering and tokenising a long conversation takes its time: not on the event loop.
-                ticket = await asyncio.to_thread(item.submit, engine, partial(answers._put, index))
+                ticket = await asyncio.to_thread(_submit, item, engine, partial(answers._put, index))
                 answers._tickets.append(ticket)
                 answers._open += 1
         except BaseException as error:
@@ -159,6 +160,16 @@ class Answers:
                 task.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
         return [collect(pieces) for pieces in chunks]
+
+
+def _submit(work: Work, engine: ServingEngine, on_event: OnEvent) -> Ticket:
+    """Hands `work` to the engine. An answer that may be longer than what is left of the context may fill that."""
+    try:
+        return work.submit(engine, on_event)
+    except ContextLengthError:
+        if work.params.max_tokens is None:
+            raise
+        return replace(work, params=replace(work.params, max_tokens=None)).submit(engine, on_event)
 
 
 async def disconnected(receive: Receive) -> None:
