@@ -98,6 +98,7 @@ class SamplingFields(Wire):
     repetition_penalty: Annotated[float, Field(gt=0, le=100)] | None = None
     seed: int | None = None
     stop: Stop = None
+    ignore_eos: bool | None = None  # go on to the last token asked for: to measure with
 
 
 class ChatCompletionRequest(SamplingFields):

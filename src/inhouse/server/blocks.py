@@ -23,7 +23,7 @@ class BlockEncoder:
     def __init__(self, service: Service, model: str) -> None:
         self._id = new_id("msg_")
         self._model = model or service.model.name
-        self._prompt = 0
+        self._prompt = Usage()
         self._begun = False
         self._index = -1  # of the block that is open, or was last
         self._open = ""  # its type
@@ -75,7 +75,7 @@ class BlockEncoder:
             return sse({"type": "ping"}, "ping")
         if progress is None:
             return sse_comment({})
-        self._prompt = progress.total
+        self._prompt = Usage(progress.total, progress.done)  # what is done at first was in the cache
         start = b"".join(self._start())
         told = {"prompt": {"done": progress.done, "total": progress.total}}
         return start + sse({"type": "ping", "inhouse": told}, "ping")
@@ -89,8 +89,8 @@ class BlockEncoder:
     def _start(self) -> Iterator[bytes]:
         if not self._begun:
             self._begun = True
-            usage = _usage(Usage(prompt_tokens=self._prompt))
-            yield sse({"type": "message_start", "message": self._message([], None, usage)}, "message_start")
+            message = self._message([], None, _usage(self._prompt))
+            yield sse({"type": "message_start", "message": message}, "message_start")
 
     def _delta(self, kind: str, empty: dict[str, Any], delta: str, text: str) -> Iterator[bytes]:
         """`text` in a block of this kind, which is opened if need be."""

@@ -26,6 +26,7 @@ SAMPLING = (
     "frequency_penalty",
     "repetition_penalty",
     "seed",
+    "ignore_eos",
 )
 _ROLES = {"developer": "system", "function": "tool"}
 _EFFORTS = {"minimal": 0, "none": 0, "low": 1024, "medium": 8192, "high": None, "xhigh": None, "max": None}

@@ -7,6 +7,7 @@ life. It ends the work behind it as soon as its reader is gone.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
@@ -83,7 +84,7 @@ class EventStream(Response):
         try:
             for data in encoder.begin():
                 yield data
-            last = time.monotonic()
+            last = -math.inf  # the first progress tells how long the prompt is
             async with aclosing(self._answers.events(self._quiet)) as items:
                 async for item in items:
                     now = time.monotonic()
