@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily
@@ -100,9 +100,17 @@ class _EngineFigures(Collector):
         self._engine = engine
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        for name, value in figures(self._engine).items():
-            if isinstance(value, int | float):
-                yield GaugeMetricFamily(f"inhouse_engine_{name}", name.replace("_", " "), value=value)
+        for name, value in _flat("inhouse_engine", figures(self._engine)):
+            yield GaugeMetricFamily(name, name.replace("_", " "), value=value)
+
+
+def _flat(prefix: str, values: Mapping[str, object]) -> Iterator[tuple[str, float]]:
+    """The numbers in `values` and in mappings inside, by their whole names."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(f"{prefix}_{name}", value)
+        elif isinstance(value, int | float):
+            yield f"{prefix}_{name}", value
 
 
 def figures(engine: ServingEngine) -> dict[str, object]:

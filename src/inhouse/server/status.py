@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from typing import Any
@@ -42,11 +43,13 @@ def routes(service: Service) -> APIRouter:
     @router.get("/metrics", response_model=None)
     async def metrics() -> Response:
         """Figures for Prometheus."""
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        text = await asyncio.to_thread(service.metrics.text)  # the engine answers between two quanta
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @router.get("/stats", response_model=None)
     async def stats() -> Response:
         """What the engine is doing, as JSON."""
+        engine = await asyncio.to_thread(figures, service.engine)
         memory = psutil.virtual_memory()
         return JsonResponse(
             {
@@ -57,7 +60,7 @@ def routes(service: Service) -> APIRouter:
                     "available_bytes": memory.available,
                     "total_bytes": memory.total,
                 },
-                "engine": figures(service.engine),
+                "engine": engine,
             }
         )
 
