@@ -20,7 +20,7 @@ def ancestors(account: str) -> Iterator[str]:
 
 def is_below(account: str, parent: str) -> bool:
     """Whether an account is `parent` or lies under it in the tree."""
-    return account == parent or account.startswith(parent + ":")
+    return account == parent or account.startswith(parent)
 
 
 def balances(transactions: Iterable[Transaction], period: Period | None = None) -> dict[str, Money]:

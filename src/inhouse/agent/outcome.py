@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container
 from dataclasses import dataclass
+from itertools import takewhile, zip_longest
 from pathlib import Path
 
 from inhouse.workspace import CommandResult
@@ -94,7 +95,7 @@ def places_in(text: str, place: Path, known: Container[str]) -> tuple[Place, ...
 def _pytest(output: str, place: Path, known: Container[str]) -> tuple[tuple[Failure, ...], int | None]:
     sections: dict[str, str] = {}
     heads = list(_PYTEST_SECTION.finditer(output))
-    for head, following in zip(heads, [*heads[1:], None], strict=True):
+    for head, following in zip_longest(heads, heads[1:]):
         body = output[head.end() : following.start() if following else len(output)]
         ending = _END_OF_SECTIONS.search(body)
         sections.setdefault(head["name"], body[: ending.start()] if ending else body)
@@ -112,13 +113,15 @@ def _pytest(output: str, place: Path, known: Container[str]) -> tuple[tuple[Fail
 
 def _pytest_message(section: str) -> str:
     said = [line[1:].removeprefix("   ") for line in section.splitlines() if re.match(r"E(\s|$)", line)]
-    return _shortened(said or section.strip().splitlines())
+    # The values stand before pytest's full diff of them, which says the same once more at length.
+    said = list(takewhile(lambda line: not line.strip().startswith("Full diff"), said))
+    return _shortened("\n".join(said).strip().splitlines() or section.strip().splitlines())
 
 
 def _unittest(output: str, place: Path, known: Container[str]) -> tuple[tuple[Failure, ...], int | None]:
     failures = []
     heads = list(_UNITTEST_SECTION.finditer(output))
-    for head, following in zip(heads, [*heads[1:], None], strict=True):
+    for head, following in zip_longest(heads, heads[1:]):
         body = output[head.end() : following.start() if following else len(output)]
         ending = re.search(r"^-{70}\nRan ", body, re.MULTILINE)
         text = body[: ending.start()] if ending else body

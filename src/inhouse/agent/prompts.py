@@ -7,6 +7,8 @@ begun for the model: a small model then writes the function and nothing else.
 
 from __future__ import annotations
 
+import ast
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -63,7 +65,6 @@ def for_suspect(
         parts.append(
             f"This version was tried:\n{_fenced(attempt.code)}\nThe test still failed:\n{_fenced(attempt.result, '')}"
         )
-    short = suspect.name.rpartition(".")[2]
     if suspect.kind == "lines":
         ask, prefill = "Write the corrected version of exactly these lines.", _opening(suspect)
     elif suspect.last - suspect.first >= LONG_FUNCTION:
@@ -74,23 +75,13 @@ def for_suspect(
         prefill = "<<<<<<< SEARCH\n"
     else:
         ask = f"Write the corrected version of `{suspect.name}`, whole, so that the test passes."
-        prefill = "```python\n" + _head(suspect, text, short)
+        prefill = "```python\n" + _head(suspect, text)
     if explain:
         parts.append(f"{ask} First say in one or two sentences what is wrong, then write one code block.")
         return Prompt(_messages(parts), "", ())
     parts.append(ask)
     stop = (">>>>>>> REPLACE",) if prefill.startswith("<") else ("\n```",)
     return Prompt(_messages(parts), prefill, stop)
-
-
-def choice(common: str, suspects: Sequence[Suspect], texts: Mapping[str, str]) -> Prompt:
-    """Ask which of several functions is wrong."""
-    listed = "\n\n".join(
-        f"{number}. {suspect.path}\n{suspect_text(suspect, texts[suspect.path])}"
-        for number, suspect in enumerate(suspects, start=1)
-    )
-    ask = f"One of these pieces of the program holds the bug:\n\n{listed}\n\nWhich one? Answer with its number."
-    return Prompt(_messages([common, ask]), "The bug is in number ", ("\n", "."))
 
 
 def suspect_text(suspect: Suspect, text: str) -> str:
@@ -107,12 +98,18 @@ def _opening(suspect: Suspect) -> str:
     return "```python\n" if suspect.path.endswith(".py") else "```\n"
 
 
-def _head(suspect: Suspect, text: str, short: str) -> str:
-    """The function's first words, so that the answer is that function: `def name(` or `async def name(`."""
+def _head(suspect: Suspect, text: str) -> str:
+    """The function down to its first statement, so that the answer is that function and has its signature."""
     tree = source.parse(text)
     node = source.find_node(tree, suspect.name) if tree else None
-    keyword = source.signature(node).partition(" def ")[0] if node else ""
-    return f"async def {short}(" if keyword == "async" else f"def {short}("
+    if node is None:
+        return f"def {suspect.name.rpartition('.')[2]}("
+    statements = node.body[1:] if len(node.body) > 1 and ast.get_docstring(node) is not None else node.body
+    lines = text.splitlines()[node.lineno - 1 : statements[0].lineno - 1]
+    head = textwrap.dedent("\n".join(lines))
+    if statements[0].lineno == node.lineno or "```" in head:  # all on one line, or it would close the block
+        return source.signature(node).partition("(")[0] + "("
+    return head + "\n"
 
 
 def _shown(suspect: Suspect, texts: Mapping[str, str]) -> str:
@@ -145,13 +142,16 @@ def _neighbours(function: source.Function, texts: Mapping[str, str]) -> str:
     for node in tree.body if tree else ():
         if function.mentions & source.assigned(node):
             found.append("\n".join(lines[node.lineno - 1 : node.end_lineno]))
+    beside = [source.outline(text, f.name) for f in source.functions(function.path, text) if f.owner is None]
     for path, other in texts.items():
         for near in source.functions(path, other) if path.endswith(".py") else ():
             same_class = near.owner is not None and near.owner == function.owner
             if near.short_name in function.mentions and not same_class and near.name != function.name:
                 outlined = source.outline(other, near.name)
                 found.append(f"# {path}: {near.owner}\n{outlined}" if near.owner else f"# {path}\n{outlined}")
-    return "\n".join(found[:_MAX_NEIGHBOURS])
+    own = source.outline(text, function.name)
+    found += [f"# {function.path}\n{outlined}" for outlined in beside if outlined != own]
+    return "\n".join(list(dict.fromkeys(found))[:_MAX_NEIGHBOURS])
 
 
 def _users(suspect: Suspect, text: str) -> str:

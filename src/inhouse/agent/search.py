@@ -1,9 +1,9 @@
 """The search for a patch: which suspect to ask about next and how, what to make of the answer, when to stop.
 
-Round 0 asks greedily about each suspect, the likeliest first. Later rounds draw with rising temperature, tell what was
-tried and how it failed, and every other time let the model say what is wrong before it writes. A suspect whose new
-versions change nothing falls back; a patch that repairs a part of the tests is returned as such, so that the caller
-can look for the rest from there. Knows nothing of how suspects were found.
+Turns go to suspects by the evidence against them. The first question about each is answered greedily, later ones with
+rising temperature; every other one tells what was tried and how it failed, every fourth lets the model say what is
+wrong before it writes. A patch that repairs a part of the tests is returned as such, so that the caller can look for
+the rest from there. Knows nothing of how suspects were found.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from inhouse.workspace.edits import EditError
 
 _DETAIL_LINES = 8  # of a failure, in events and in what the model is told of an earlier attempt
 _SMALLEST_ANSWER = 160  # tokens allowed at least
+_EXPLAIN_EVERY = 4  # answers; the others are code at once
 _EXPLANATION = 120  # tokens allowed on top for saying what is wrong
 
 
@@ -84,49 +85,33 @@ class Search:
         `texts` are the program's files as they are with `base`.
         """
         records = [_Record(suspect, earlier=[]) for suspect in suspects]
-        for record, number in self._turns(common, records, texts):
+        for record, number in self._turns(records):
             found = self._attempt(common, record, number, texts, base, before)
             if found is not None:
                 return found
         return None
 
-    def _turns(self, common: str, records: list[_Record], texts: Mapping[str, str]) -> Iterator[tuple[_Record, int]]:
-        """Whom to ask next, and for the how-manieth time, until the budget is spent."""
-        self._prefer_choice(common, records, texts)
-        number = 0
-        while records:
-            for record in sorted(records, key=lambda record: record.fruitless):
-                if number > 1 and record.fruitless > number:  # it has had its chances; others need the time
-                    continue
-                if self.spent():
-                    return
-                yield record, number
-            number += 1
+    def _turns(self, records: list[_Record]) -> Iterator[tuple[_Record, int]]:
+        """Whom to ask next, and for the how-manieth time, until the budget is spent.
 
-    def _prefer_choice(self, common: str, records: list[_Record], texts: Mapping[str, str]) -> None:
-        """Where the evidence does not single out a suspect, let the model name one of the first few."""
-        close = [r for r in records if r.suspect.score > 0.6 * records[0].suspect.score][:5]
-        if len(close) < 2 or self.spent():
-            return
-        prompt = prompts.choice(common, [record.suspect for record in close], texts)
-        said = self._ask(prompt, Sampling(seed=self._budget.seed, max_tokens=6, stop=prompt.stop)).text
-        digits = "".join(c for c in said.removeprefix(prompt.prefill)[:3] if c.isdigit())
-        if digits and 1 <= int(digits) <= len(close):
-            chosen = close[int(digits) - 1]
-            records.remove(chosen)
-            records.insert(0, chosen)
+        Turns are shared out in proportion to the evidence (by highest averages, as seats in a parliament), so that a
+        plain suspect gets most of them and no other none. Answers that came to nothing count double.
+        """
+        while records and not self.spent():
+            record = max(records, key=lambda record: record.suspect.score / (1 + record.asked + record.fruitless))
+            yield record, record.asked
 
     def _attempt(
         self, common: str, record: _Record, number: int, texts: Mapping[str, str], base: Patch, before: Outcome
     ) -> Found | None:
         """One question and what came of it."""
         suspect = record.suspect
-        explain = number % 2 == 1
+        explain = number % _EXPLAIN_EVERY == _EXPLAIN_EVERY - 1
         self.attempts += 1
         temperature = 0.0 if number == 0 else min(1.0, 0.3 + 0.2 * number)
         self._on_event(Asked(self.attempts, suspect.label, temperature))
         started = time.monotonic()
-        earlier = (record.earlier or [])[-1:]
+        earlier = (record.earlier or [])[-1:] if number % 2 else []
         prompt = prompts.for_suspect(common, suspect, texts, earlier, explain=explain)
         reply = self._ask(prompt, self._sampling(prompt, suspect, texts, temperature, explain=explain))
         verdict, detail, found = self._judge(record, reply, texts, base, before)

@@ -1,0 +1,36 @@
+#!/bin/sh
+# A real local model repairs a real bug in a copy of examples/ledger. SEED draws another run; UNCONFINED=1 does without
+# the sandbox where there is none. Nothing here is scripted: a model that fails makes this script fail.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+seed=${SEED:-0}
+PATH=$root/.venv/bin:$PATH
+export PATH PYTHONDONTWRITEBYTECODE=1
+
+problem=$(cat "$root/examples/ledger.issue.txt")
+inhouse pull starter
+
+folder=$(mktemp -d "${TMPDIR:-/tmp}/ledger-XXXXXX")
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT TERM
+cp -R "$root/examples/ledger/." "$folder"
+cd "$folder"
+
+printf '\n== The tests of a small accounting library, as it is ==\n'
+if python -m pytest -q --tb=short --color=auto -p no:cacheprovider; then
+  echo "The example has no failing test: nothing to show." >&2
+  exit 1
+fi
+
+printf '\n== inhouse fix "%s" ==\n' "$problem"
+set -- --model starter --seed "$seed" --minutes 8 --yes
+[ -z "${UNCONFINED:-}" ] || set -- "$@" --unconfined
+status=0
+inhouse fix --repo . "$problem" "$@" || status=$?
+if [ "$status" -ne 0 ]; then
+  printf '\nThe model did not repair it (seed %s). Another draw: make demo SEED=%s\n' "$seed" "$((seed + 1))" >&2
+  exit "$status"
+fi
+
+printf '\n== The tests after the repair ==\n'
+python -m pytest -q --tb=short --color=auto -p no:cacheprovider
