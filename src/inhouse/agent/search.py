@@ -1,7 +1,7 @@
 """The search for a patch: which suspect to ask about next and how, what to make of the answer, when to stop.
 
 Turns go to suspects by the evidence against them. The first question about each is answered greedily, later ones with
-rising temperature; every other one tells what was tried and how it failed, every fourth lets the model say what is
+rising temperature; every third one tells what was tried and how it failed, every fourth lets the model say what is
 wrong before it writes. A patch that repairs a part of the tests is returned as such, so that the caller can look for
 the rest from there. Knows nothing of how suspects were found.
 """
@@ -25,6 +25,7 @@ from inhouse.workspace.edits import EditError
 
 _DETAIL_LINES = 8  # of a failure, in events and in what the model is told of an earlier attempt
 _SMALLEST_ANSWER = 160  # tokens allowed at least
+_TELL_EVERY = 3  # questions; the others are asked as if for the first time: small models repeat what they are shown
 _EXPLAIN_EVERY = 4  # answers; the others are code at once
 _EXPLANATION = 120  # tokens allowed on top for saying what is wrong
 
@@ -108,10 +109,10 @@ class Search:
         suspect = record.suspect
         explain = number % _EXPLAIN_EVERY == _EXPLAIN_EVERY - 1
         self.attempts += 1
-        temperature = 0.0 if number == 0 else min(1.0, 0.3 + 0.2 * number)
+        temperature = 0.0 if number == 0 else min(1.0, 0.6 + 0.1 * number)
         self._on_event(Asked(self.attempts, suspect.label, temperature))
         started = time.monotonic()
-        earlier = (record.earlier or [])[-1:] if number % 2 else []
+        earlier = (record.earlier or [])[-1:] if number % _TELL_EVERY == _TELL_EVERY - 1 else []
         prompt = prompts.for_suspect(common, suspect, texts, earlier, explain=explain)
         reply = self._ask(prompt, self._sampling(prompt, suspect, texts, temperature, explain=explain))
         verdict, detail, found = self._judge(record, reply, texts, base, before)

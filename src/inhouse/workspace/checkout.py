@@ -2,21 +2,24 @@
 
 The copy holds what the user has now, uncommitted changes and new files included, in a throw-away clone that borrows
 the objects of theirs (`git clone --shared`): nothing is ever written into the user's `.git`, no worktree is registered
-there, and if we are killed, all that stays behind is a directory in /tmp. Other directories are copied into a fresh
-repository.
+there, and if we are killed, all that stays behind is a directory in /tmp, which the next copy that anyone makes
+removes. Other directories are copied into a fresh repository.
 
 What goes back is only what was put into a `Patch`; whatever the tests did in the copy stays there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from inhouse.errors import WorkspaceError
 from inhouse.workspace import files
@@ -24,6 +27,8 @@ from inhouse.workspace.git import git, listed, toplevel
 
 Patch = Mapping[str, str]  # path -> the whole new text
 
+_PREFIX = "inhouse-work-"
+_OWNER = "owner"  # the lock's name
 _SKIPPED_DIRECTORIES = frozenset(
     {".git", ".hg", ".svn", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".tox", ".nox", ".idea"}
 )
@@ -37,7 +42,8 @@ class Checkout:
         self.repository = repository.resolve()
         if not self.repository.is_dir():
             raise WorkspaceError(f"{repository}: no such directory; name the repository with --repo")
-        self._holder = Path(tempfile.mkdtemp(prefix="inhouse-"))
+        _sweep()
+        self._holder, self._owner = _claimed_folder()
         self.root = self._holder / "work"
         self._before: dict[str, bytes | None] = {}
         try:
@@ -56,6 +62,7 @@ class Checkout:
 
     def close(self) -> None:
         shutil.rmtree(self._holder, ignore_errors=True)
+        self._owner.close()
 
     @property
     def borrowed_objects(self) -> tuple[Path, ...]:
@@ -158,6 +165,27 @@ def apply(repository: Path, patch: Patch, originals: Mapping[str, bytes | None])
             raise WorkspaceError(f"{path}: changed since the work began; nothing was applied, run again")
     encoded = {path: files.encode(text, originals[path]) for path, text in patch.items()}
     files.replace_files(repository.resolve(), encoded)
+
+
+def _claimed_folder() -> tuple[Path, IO[bytes]]:
+    """A fresh temporary directory, and a lock in it that holds as long as the file is open and we live."""
+    holder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    draft = holder / f"{_OWNER}.new"
+    owner = draft.open("wb")
+    fcntl.flock(owner, fcntl.LOCK_EX)
+    draft.rename(holder / _OWNER)  # seen by others only when it is locked
+    return holder, owner
+
+
+def _sweep() -> None:
+    """Remove the copies of processes that were killed: those of ours whose lock nobody holds."""
+    for holder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another's, in use, or gone meanwhile
+            if holder.is_symlink() or holder.stat().st_uid != os.getuid():
+                continue
+            with (holder / _OWNER).open("rb") as owner:
+                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(holder, ignore_errors=True)
 
 
 def is_environment(directory: Path) -> bool:

@@ -1,0 +1,78 @@
+"""Small real repositories for the tests of the agent."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inhouse.agent import Event, FixOptions, FixResult, fix
+from inhouse.client.scripted import Line, ScriptedClient
+from inhouse.client.types import ChatRequest, Message
+
+PROGRAM = """\
+\"\"\"Prices.\"\"\"
+
+RATE = 10
+
+
+def total(prices):
+    \"\"\"The sum of the prices.\"\"\"
+    return sum(prices) - 1
+
+
+def discount(price):
+    return price * RATE // 100
+"""
+TESTS = """\
+from shop.prices import discount, total
+
+
+def test_total():
+    assert total([1, 2]) == 3
+
+
+def test_discount():
+    assert discount(200) == 20
+"""
+RIGHT = "    return sum(prices)\n"  # goes on from the signature, which the request gives
+WRONG = "    return sum(prices) + 1\n"
+
+Script = Callable[[ChatRequest], str]
+
+
+@dataclass
+class Repository:
+    """A repository in a folder, under git, all committed."""
+
+    root: Path
+    events: list[Event] = field(default_factory=list)
+
+    def write(self, path: str, text: str) -> None:
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_text(text)
+
+    def git(self, *arguments: str) -> str:
+        command = ["git", "-c", "user.name=t", "-c", "user.email=t@t", *arguments]
+        return subprocess.run(command, cwd=self.root, check=True, capture_output=True, text=True).stdout
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Every file's bytes, git's own included."""
+        return {str(path.relative_to(self.root)): path.read_bytes() for path in self.root.rglob("*") if path.is_file()}
+
+    def fix(self, answers: Sequence[Line], test: str | None = None, problem: str = "", **options: object) -> FixResult:
+        """Repairs it with scripted answers."""
+        chosen = FixOptions(**{"attempts": len(answers), "pythons": [Path(sys.executable)], **options})  # type: ignore[arg-type]
+        client = ScriptedClient(answers)
+        self.requests = client.requests
+        return fix(client, self.root, problem or "The total is one too small.", test, chosen, self.events.append)
+
+    def tried(self) -> list[str]:
+        """The verdicts so far."""
+        return [event.verdict for event in self.events if hasattr(event, "verdict")]
+
+
+def text_of(messages: Sequence[Message]) -> str:
+    return "\n".join(message.content for message in messages)

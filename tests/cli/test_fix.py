@@ -1,0 +1,162 @@
+"""`inhouse fix` as a user meets it; what finds no repair is a random model."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import Inhouse
+
+from inhouse.agent import FixResult
+from inhouse.cli import fix as module
+from inhouse.errors import WorkspaceError
+
+pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+
+BROKEN = "def one():\n    return 2\n"
+TEST = "import unittest\nfrom m import one\n\nclass One(unittest.TestCase):\n    def test_one(self):\n"
+RESULT = FixResult("verified", "it passes", "t", {"m.py": "new\n"}, "--- a/m.py\n+++ b/m.py\n", {"m.py": b"old\n"})
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    root = tmp_path / "repository"
+    root.mkdir()
+    (root / "m.py").write_text(BROKEN)
+    (root / "test_m.py").write_text(TEST + "        self.assertEqual(one(), 1)\n")
+    return root
+
+
+def arguments(root: Path, **given: object) -> argparse.Namespace:
+    return argparse.Namespace(**{"repo": root, "yes": False, "json": False, **given})
+
+
+def test_a_model_that_finds_nothing_is_said_and_changes_nothing(inhouse: Inhouse, repository: Path, tiny: Path) -> None:
+    args = ("fix", "--repo", repository, "one is 2", "--model", tiny, "--attempts", 1, "--yes")
+    done = inhouse(*args, "--test", "python3 -m unittest")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "1 of 1 tests fail" in done.stderr
+    assert "no patch made all tests pass" in done.stderr
+    assert (repository / "m.py").read_text() == BROKEN
+
+
+def test_events_as_json_lines(inhouse: Inhouse, repository: Path, tiny: Path) -> None:
+    args = ("fix", "--repo", repository, "-", "--model", tiny, "--attempts", 1, "--json")
+    done = inhouse(*args, "--test", "python3 -m unittest", input="one is 2\n")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 3
+    assert [event["event"] for event in events[:4]] == ["loading", "prepared", "tested", "located"]
+    assert events[3]["suspects"] == ["m.py::one"]
+    assert (events[-1]["event"], events[-1]["status"], events[-1]["applied"]) == ("result", "no_patch", False)
+
+
+def test_nothing_fails(inhouse: Inhouse, repository: Path, tiny: Path) -> None:
+    (repository / "m.py").write_text(BROKEN.replace("2", "1"))
+    done = inhouse("fix", "--repo", repository, "slow", "--model", tiny, "--test", "python3 -m unittest")
+    assert done.returncode == 4
+    assert "add a test that shows the problem" in done.stderr
+
+
+def test_no_sandbox_is_said_and_never_passed_over(
+    inhouse: Inhouse, repository: Path, tiny: Path, tmp_path: Path
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("git", "prlimit", "python3", "sh"):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    args = ("fix", "--repo", repository, "one is 2", "--model", tiny, "--attempts", 1, "--test", "python3 -m unittest")
+    refused = inhouse(*args, "--yes", PATH=str(programs))
+    assert refused.returncode == 1
+    assert "bwrap is not installed" in refused.stderr
+    assert "--unconfined" in refused.stderr
+    allowed = inhouse(*args, "--unconfined", PATH=str(programs))
+    assert allowed.returncode == 3
+    assert "with your own rights" in allowed.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("fix", "  "), "the problem is empty"),
+        (("fix", "x"), "no model is on this machine yet"),
+        (("fix", "x", "--model", "nothing"), "no file and no model named 'nothing'"),
+    ],
+)
+def test_errors_are_one_line(inhouse: Inhouse, args: tuple[str, ...], says: str) -> None:
+    done = inhouse(*args)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", [("--minutes", "0"), ("--minutes", "x"), ("--attempts", "0"), ("--seed", "x")])
+def test_wrong_usage(inhouse: Inhouse, option: tuple[str, str]) -> None:
+    assert inhouse("fix", "x", *option).returncode == 2
+
+
+def test_yes_applies(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (repository / "m.py").write_text("old\n")
+    assert module._report(arguments(repository, yes=True), RESULT) == 0
+    assert (repository / "m.py").read_text() == "new\n"
+    out, errors = capsys.readouterr()
+    assert out == RESULT.diff
+    assert "applied to m.py" in errors
+
+
+def test_without_yes_and_terminal_the_patch_is_shown_only(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / "m.py").write_text("old\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert module._report(arguments(repository), RESULT) == 0
+    assert (repository / "m.py").read_text() == "old\n"
+    out, errors = capsys.readouterr()
+    assert out == RESULT.diff
+    assert "not applied" in errors
+
+
+def test_json_applies_with_yes_and_says_so(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (repository / "m.py").write_text("old\n")
+    assert module._report(arguments(repository, yes=True, json=True), RESULT) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["applied"], said["files"], said["diff"]) == (True, ["m.py"], RESULT.diff)
+
+
+def test_a_file_that_changed_meanwhile_is_left_alone(repository: Path) -> None:
+    (repository / "m.py").write_text("mine\n")
+    with pytest.raises(WorkspaceError, match="changed since the work began"):
+        module._report(arguments(repository, yes=True), RESULT)
+    assert (repository / "m.py").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_leaves_nothing_behind(
+    environment: dict[str, str], repository: Path, tiny: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    (repository / "test_m.py").write_text(TEST + "        import time\n        time.sleep(600)\n")
+    args = ["fix", "--repo", str(repository), "slow", "--model", str(tiny), "--json", "--test", "python3 -m unittest"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "inhouse", *args],
+        env={**environment, "TMPDIR": str(scratch)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    while json.loads(process.stdout.readline())["event"] != "prepared":
+        pass
+    assert [path.name.startswith("inhouse-work-") for path in scratch.iterdir()] == [True]
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (code, "")
+    assert list(scratch.iterdir()) == []
+    assert (repository / "m.py").read_text() == BROKEN
