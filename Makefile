@@ -24,7 +24,7 @@ $(VENV)/built: $(VENV)/locked $(SOURCES)
 	@touch $@
 
 demo: $(VENV)/built ## a real local model repairs a real bug (SEED=0)
-	@SEED=$(SEED) sh scripts/demo.sh
+	@SEED=$(SEED) UNCONFINED=$(UNCONFINED) sh scripts/demo.sh
 
 lint: $(VENV)/built ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ the rest of this package; `calls.py` puts it in place and reads what it wrote.
 from __future__ import annotations
 
 import atexit
+import dis
 import json
 import os
 import reprlib
@@ -101,8 +102,9 @@ class Recorder:
             if len(call["yields"]) < MAX_CALLS:
                 call["yields"].append(self._repr(value))
             return
-        call["result"] = self._repr(value)
         del self._open[id(frame)]
+        if value is not None or dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith("RETURN"):
+            call["result"] = self._repr(value)  # else it was left by an exception, which also looks like a None
 
     def _repr(self, value: Any) -> str:
         try:
