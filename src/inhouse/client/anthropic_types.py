@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from inhouse.client.wire import Wire
+from inhouse.client.wire import WHOLE, Wire
 
 
 class Block(Wire):
@@ -54,7 +54,7 @@ class AnthropicToolChoice(Wire):
 
 class Thinking(Wire):
     type: Literal["enabled", "disabled", "adaptive"]
-    budget_tokens: Annotated[int, Field(ge=1)] | None = None
+    budget_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
     display: str | None = None
 
 
@@ -70,12 +70,12 @@ class CountTokensRequest(Wire):
 
 
 class MessagesRequest(CountTokensRequest):
-    max_tokens: Annotated[int, Field(ge=1)]
+    max_tokens: Annotated[int, Field(ge=1), WHOLE]
     stream: bool | None = None
     stop_sequences: Annotated[list[str], Field(max_length=16)] | None = None
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=-1, le=1_000_000)] | None = None
+    top_k: Annotated[int, Field(ge=-1, le=1_000_000), WHOLE] | None = None
     metadata: dict[str, Any] | None = None
     service_tier: str | None = None
     output_config: dict[str, Any] | None = None

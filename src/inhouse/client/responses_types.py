@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from inhouse.client.wire import Wire
+from inhouse.client.wire import WHOLE, Wire
 
 
 class InputItem(Wire):
@@ -60,7 +60,7 @@ class ResponsesRequest(Wire):
     previous_response_id: str | None = None
     store: bool | None = None
     stream: bool | None = None
-    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_output_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     tools: list[ResponseTool] | None = None

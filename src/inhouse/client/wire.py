@@ -1,14 +1,23 @@
 """What the wire types of all APIs share. Knows no API by itself.
 
-Types are strict: "1" is no number. Fields that we do not know are kept aside, so that a server can say that it ignored
-them instead of refusing what a newer client sends.
+Types are strict: "1" is no number, though 1.0 is a whole one, as JSON does not tell them apart. Fields that we do not
+know are kept aside, so that a server can say that it ignored them instead of refusing what a newer client sends.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+
+def _whole(value: Any) -> Any:
+    """Languages with one kind of number send 64.0 for 64: JSON Schema calls both integers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)  # behind the bounds of a field, or its description loses them
+Whole: TypeAlias = Annotated[int, WHOLE]
 
 
 class Wire(BaseModel):
