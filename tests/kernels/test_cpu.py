@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from inputs import activations, quantised_activations
 
 from inhouse.errors import ParameterError
 from inhouse.kernels import _core
@@ -33,23 +34,9 @@ def weight(seed: int, fmt: Format, *shape: int) -> Tensor:
     return Tensor("w", shape, fmt, quantize(fmt, values))
 
 
-def activations(seed: int, *shape: int) -> Array:
-    return np.random.default_rng(seed).normal(0, 1, shape).astype(np.float32)
-
-
 def relative_error(ours: Array, truth: Array) -> float:
     """Root mean square of the difference over that of the truth."""
     return float(np.sqrt(np.mean((ours - truth) ** 2) / np.mean(truth**2)))
-
-
-def quantised_activations(x: Array) -> Array:
-    """What int8 with one scale per 256 columns leaves of x."""
-    out = np.empty_like(x)
-    for c in range(0, x.shape[1], 256):
-        part = x[:, c : c + 256]
-        scale = np.abs(part).max(axis=1, keepdims=True) / np.float32(127)
-        out[:, c : c + 256] = np.rint(part / scale) * scale
-    return out
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 3, 4, 7, 8, 17])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from inputs import activations, quantised_activations
 
 from inhouse.kernels import _core
 from inhouse.kernels.backend import MLP, Array, Linear, MoE, Norm
@@ -33,20 +34,6 @@ def weight(seed: int, fmt: Format, *shape: int) -> tuple[Tensor, Tensor]:
     return plain, Tensor("w", shape, target, packed.pack(fmt, rows).reshape(*shape[:-1], -1))
 
 
-def activations(seed: int, *shape: int) -> Array:
-    return np.random.default_rng(seed).normal(0, 1, shape).astype(np.float32)
-
-
-def quantised(x: Array) -> Array:
-    """What int8 with one scale per 256 columns leaves of x."""
-    out = np.empty_like(x)
-    for c in range(0, x.shape[1], 256):
-        part = x[:, c : c + 256]
-        scale = np.abs(part).max(axis=1, keepdims=True) / np.float32(127)
-        out[:, c : c + 256] = np.rint(part / scale) * scale
-    return out
-
-
 @pytest.mark.parametrize("rows", [16, 176])
 @pytest.mark.parametrize("fmt", SOURCES, ids=lambda f: f.name)
 def test_any_number_of_tokens_equals_numpy(cpu: CpuBackend, fmt: Format, rows: int) -> None:
@@ -54,7 +41,7 @@ def test_any_number_of_tokens_equals_numpy(cpu: CpuBackend, fmt: Format, rows: i
     columns = 768 if fmt.block_size == 256 else 32 * 19
     _, w = weight(1, fmt, rows, columns)
     x, loaded = activations(2, 40, columns), cpu.load(w)
-    truth = quantised(x) @ w.float32().T
+    truth = quantised_activations(x) @ w.float32().T
     [whole] = cpu.project(x, None, [Linear(loaded)])
     np.testing.assert_allclose(whole, truth, rtol=0, atol=2e-5)
     for tokens in range(1, 40):

@@ -336,3 +336,29 @@ def test_a_wrong_priority_is_told(says: Serve, client: Client) -> None:
     assert api.create(model="tiny", messages=HELLO, extra_headers=urgent).choices[0].finish_reason == "stop"
     with pytest.raises(openai.BadRequestError):
         api.create(model="tiny", messages=HELLO, extra_headers={"X-Inhouse-Priority": "now!"})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"response_format": {"type": "json_object"}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}},
+        {"response_format": {"type": "regex", "regex": "[ab]+"}},
+        {"tools": [WEATHER], "tool_choice": "required"},
+        {"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "weather"}}},
+    ],
+)
+def test_a_form_that_nothing_enforces_is_refused(says: Serve, client: Client, options: dict[str, Any]) -> None:
+    with pytest.raises(openai.BadRequestError, match="this server cannot"):
+        client(says("Good", " day", "!!")).chat.completions.create(model="tiny", messages=HELLO, extra_body=options)
+
+
+def test_tools_that_must_not_be_called_are_not_shown(says: Serve, client: Client) -> None:
+    ask = client(says("Good", " day", "!!")).chat.completions.create
+    plain = ask(model="tiny", messages=HELLO)
+    hidden = ask(model="tiny", messages=HELLO, tools=[WEATHER], tool_choice="none")
+    shown = ask(model="tiny", messages=HELLO, tools=[WEATHER])
+    assert plain.usage is not None
+    assert hidden.usage is not None
+    assert shown.usage is not None
+    assert hidden.usage.prompt_tokens == plain.usage.prompt_tokens < shown.usage.prompt_tokens

@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from inhouse.cli.common import Subparsers, add_engine, command, home, model_path, positive, store
+from inhouse.cli.common import Subparsers, add_engine, command, home, model_path, store
 from inhouse.engine import LLM
 from inhouse.errors import ModelNotFoundError, ParameterError
 from inhouse.server.app import create_app
@@ -39,7 +39,6 @@ def add_parser(subparsers: Subparsers) -> None:
         default="auto",
         help="which of the model card's recommendations apply where a client says nothing (default: auto)",
     )
-    parser.add_argument("--reasoning-budget", type=positive, metavar="N", help="tokens of thinking at most")
     parser.add_argument(
         "--stable-prefix",
         action="store_true",
@@ -95,7 +94,6 @@ def _settings(args: argparse.Namespace, name: str) -> Settings:
         stable_prefix=args.stable_prefix,
         allowed_hosts=tuple(args.allowed_host),
         allowed_origins=tuple(args.allowed_origin),
-        reasoning_budget=args.reasoning_budget,
     )
 
 
