@@ -7,9 +7,7 @@ comes and only the head and the tail are kept, so that a runaway `yes` costs no 
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
-import signal
 import subprocess
 import time
 from collections import deque
@@ -19,6 +17,8 @@ from pathlib import Path
 from typing import IO, Literal, Protocol
 
 import psutil
+
+from inhouse.workspace.processes import started
 
 Stop = Literal["timeout", "memory", "processes"]
 
@@ -122,32 +122,23 @@ def execute(
     limits: Limits,
 ) -> CommandResult:
     """Run `argv` to its end or to the first limit it breaks; never leaves a process of its session behind."""
-    started = time.monotonic()
+    started_at = time.monotonic()
     capture = _Capture(limits.output)
-    process = subprocess.Popen(
-        list(argv),
+    with started(
+        argv,
         cwd=cwd,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        start_new_session=True,
         bufsize=0,
-    )
-    try:
+    ) as process:
         assert process.stdout is not None
-        stopped = _read(process, process.stdout, capture, started + timeout, limits)
+        stopped = _read(process, process.stdout, capture, started_at + timeout, limits)
         if stopped is None:
             process.wait()
-    finally:
-        # Also on Ctrl-C. The session's group is killed even after a normal end: a command may leave children.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
     code = process.returncode if process.returncode >= 0 else 128 - process.returncode
-    return CommandResult(code, capture.text(), time.monotonic() - started, stopped)
+    return CommandResult(code, capture.text(), time.monotonic() - started_at, stopped)
 
 
 def _read(

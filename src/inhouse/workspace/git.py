@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from inhouse.errors import WorkspaceError
+from inhouse.workspace.processes import started
 
 _SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false")
 
@@ -21,18 +22,20 @@ def git(directory: Path, *arguments: str) -> str:
     if shutil.which("git") is None:
         raise WorkspaceError("git is not installed; install it (Debian, Ubuntu: apt install git)")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    done = subprocess.run(
-        ["git", *_SAFE, *arguments],
+    command = ["git", *_SAFE, *arguments]
+    with started(
+        command,
         cwd=directory,
         env={**environment, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        said = done.stderr.decode("utf-8", errors="replace").strip()
-        raise WorkspaceError(f"{directory}: git {arguments[0]} failed: {said or done.returncode}")
-    return done.stdout.decode("utf-8", errors="surrogateescape")
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        out, errors = process.communicate()
+    if process.returncode:
+        said = errors.decode("utf-8", errors="replace").strip()
+        raise WorkspaceError(f"{directory}: git {arguments[0]} failed: {said or process.returncode}")
+    return out.decode("utf-8", errors="surrogateescape")
 
 
 def toplevel(directory: Path) -> Path | None:
