@@ -60,6 +60,17 @@ def positive(text: str) -> int:
     return number
 
 
+def gib(text: str) -> int:
+    """An argument in GiB, as bytes."""
+    try:
+        size = float(text)
+    except ValueError:
+        size = -1.0
+    if not 0 <= size < 1 << 20:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of GiB")
+    return int(size * (1 << 30))
+
+
 def home(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder for all that the program keeps: INHOUSE_HOME, or `inhouse` in the XDG data folder."""
     if environ.get("INHOUSE_HOME"):
@@ -72,6 +83,11 @@ def environment_python(environ: Mapping[str, str] = os.environ) -> str | None:
     """The Python of the virtual environment that is active in the user's shell."""
     active = environ.get("VIRTUAL_ENV")
     return str(Path(active) / "bin" / "python") if active else None
+
+
+def cache_folder() -> Path:
+    """Where what was read of past conversations is kept."""
+    return home() / "cache"
 
 
 def store() -> Store:

@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "chat": "talk with a model",
         "generate": "let a model go on with a text",
         "fix": "repair a repository: edits, tests, a verified patch",
+        "cache": "what is kept of past conversations",
         "bench": "measure a model on this machine",
         "eval": "measure what a model can do",
         "synth": "write a random model of a real one's shape, for measuring",

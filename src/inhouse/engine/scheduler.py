@@ -43,6 +43,7 @@ class _Pass:
     members: list[Generation]
     tokens: int
     steps: Generator[None, None, list[F32 | None]]
+    answers: bool  # one token each, of requests whose prompts are read
     results: list[F32 | None] | None = None
     seconds: float = 0.0
 
@@ -191,14 +192,14 @@ class Scheduler:
         return any((other.ready or other.busy) and _shared(ids, other) >= known + SHARED for other in rivals)
 
     def _pass(self, chosen: list[tuple[Generation, int]]) -> _Pass:
-        work = []
+        work, answers = [], all(member.decoding for member, _ in chosen)
         for member, size in chosen:
             assert member.sequence is not None
             ids = member.next_ids(size)
             member.busy = True
             work.append(Work(member.sequence, ids, member.computed + len(ids) == len(member.ids)))
         members = [member for member, _ in chosen]
-        return _Pass(members, sum(len(item.ids) for item in work), self._runner.by_layer(work))
+        return _Pass(members, sum(len(item.ids) for item in work), self._runner.by_layer(work), answers)
 
     def _run(self, lane: _Lane, each: _Pass, seconds: float, urgent: Callable[[], bool]) -> None:
         if all(member.finished for member in each.members):
@@ -233,9 +234,8 @@ class Scheduler:
             self.cache.keep(sequence, states=False)
 
     def _measure(self, each: _Pass) -> None:
-        answers = each.tokens == len(each.members)
         rate = each.tokens / max(each.seconds, 1e-6)
-        if answers:
+        if each.answers:
             self.decoded += each.tokens
             self.decode_rate = rate if not self.decode_rate else 0.9 * self.decode_rate + 0.1 * rate
             return
