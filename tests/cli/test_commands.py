@@ -151,3 +151,17 @@ def test_nothing_but_pull_opens_a_connection(inhouse: Inhouse, tiny: Path) -> No
     for command in (("models",), ("inspect", tiny), ("generate", tiny, "Hello", "--max-tokens", 2)):
         done = inhouse(*command, PYTHONPATH=str(folder))
         assert done.returncode == 0, done.stderr
+
+
+def test_the_cache_is_shown_and_cleared(inhouse: Inhouse, environment: dict[str, str]) -> None:
+    folder = Path(environment["INHOUSE_HOME"]) / "cache" / "model"
+    assert _json(inhouse, "cache", "ls")["models"] == []
+    folder.mkdir(parents=True)
+    (folder / f"{'0' * 32}.block").write_bytes(b"x" * 1000)
+    (folder / "mine.txt").write_bytes(b"x")
+    listed = _json(inhouse, "cache", "ls")
+    assert [(entry["identity"], entry["files"], entry["bytes"]) for entry in listed["models"]] == [("model", 1, 1000)]
+    refused = inhouse("cache", "clear")
+    assert (refused.returncode, "--yes" in refused.stderr) == (1, True)
+    assert _json(inhouse, "cache", "clear", "--yes") == {"freed_bytes": 1000}
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]

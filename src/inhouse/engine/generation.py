@@ -20,6 +20,7 @@ from inhouse.engine.text import ChatText, PlainText
 
 _LOG = logging.getLogger("inhouse.engine")
 
+FEW = 3  # tokens that kernels multiply in registers, each as if it were alone; more go by tiles, and round otherwise
 ANSWER_ROOM = 256  # tokens of an answer for which a sequence has room from the start
 
 
@@ -52,6 +53,7 @@ class Generation:
         self.sequence: Sequence | None = None
         self.cached = 0
         self.produced = 0
+        self.turn = 0  # when it was last answered
         self.busy = False  # in a pass that has not ended
         self.cancelled = False
         self.finished = False
@@ -96,8 +98,10 @@ class Generation:
     def next_ids(self, most: int) -> list[int]:
         """At most so many tokens to compute next, not beyond a mark."""
         begin = self.computed
-        end = min(begin + most, len(self.ids))
-        end = min((mark for mark in self.request.marks if begin < mark < end), default=end)
+        stop = min((mark for mark in self.request.marks if mark > begin), default=len(self.ids))
+        end = min(begin + most, stop)
+        if most > 2 * FEW and 0 < stop - end <= FEW:
+            end -= FEW  # a rest so small would be computed otherwise than as a part of more
         return self.ids[begin:end]
 
     def advanced(self, logits: F32 | None) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from inhouse.engine.cache import PrefixCache
 from inhouse.engine.events import Priority
-from inhouse.engine.generation import Generation
+from inhouse.engine.generation import FEW, Generation
 from inhouse.engine.prefix_tree import Ids, common_prefix
 from inhouse.engine.runner import CHUNK, F32, ModelRunner, Work
 
@@ -88,6 +88,7 @@ class Scheduler:
         self.decoded = 0
         self.prefill_rate = 0.0  # tokens per second, lately
         self.decode_rate = 0.0
+        self._turns = 0
         self._runner = runner
         self._arrivals = arrivals
         self._lanes: dict[Priority, _Lane] = {"interactive": _Lane(), "background": _Lane()}
@@ -156,7 +157,12 @@ class Scheduler:
         answering = [member for member in lane.active if member.ready and member.decoding]
         if answering and lane.answers_next:
             lane.answers_next = False
-            self._run(lane, self._pass([(member, 1) for member in answering]), math.inf, urgent)
+            # Not more than FEW at once: nobody's answer is to depend on who else asks.
+            together = sorted(answering, key=lambda member: member.turn)[:FEW]
+            self._turns += 1
+            for member in together:
+                member.turn = self._turns
+            self._run(lane, self._pass([(member, 1) for member in together]), math.inf, urgent)
             return
         lane.answers_next = True
         reading = self._reading_pass(lane)
@@ -165,9 +171,10 @@ class Scheduler:
 
     def _reading_pass(self, lane: _Lane) -> _Pass | None:
         """A new pass over what has arrived since, or else the one that has waited longest."""
-        room, chosen = self._chunk(), list[tuple[Generation, int]]()
+        chunk, chosen = self._chunk(), list[tuple[Generation, int]]()
+        room, few = chunk, False
         for member in lane.active:
-            if not member.ready or member.decoding or room <= 0 or self._soon_known(member, lane):
+            if not member.ready or member.decoding or room <= (0 if few else FEW) or self._soon_known(member, lane):
                 continue
             try:
                 if not member.restore(self.cache, QUANTUM):
@@ -175,9 +182,13 @@ class Scheduler:
             except Exception as error:
                 member.fail(error)
                 continue
-            size = len(member.next_ids(room))
-            chosen.append((member, size))
-            room -= size
+            size = len(member.next_ids(chunk if few or not chosen else room))
+            if not chosen:
+                few = size <= FEW
+                room = FEW if few else chunk
+            if (size <= FEW) == few and size <= room:  # as it would be alone: see FEW
+                chosen.append((member, size))
+                room -= size if few else max(size, SMALLEST_CHUNK // 2)
         if chosen:
             return self._pass(chosen)
         return lane.passes.popleft() if lane.passes else None
