@@ -101,8 +101,8 @@ def responses(url: str, question: Question, *, stream: bool = False) -> Answer:
         options["text"] = {"format": {"type": "json_schema", "name": "answer", "schema": question.schema}}
     with openai.OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0, timeout=300) as client:
         if stream:
-            with client.responses.stream(**options) as events:
-                answer: Any = events.get_final_response()
+            *_, last = client.responses.create(**options, stream=True)
+            answer: Any = last.response
         else:
             answer = client.responses.create(**options)
     calls = tuple((item.name, json.loads(item.arguments)) for item in answer.output if item.type == "function_call")

@@ -60,7 +60,6 @@ def add_parser(subparsers: Subparsers) -> None:
         default=0.1,
         help="of the time for background requests while others are answered (default: 0.1)",
     )
-    parser.add_argument("--reasoning-budget", type=positive, metavar="N", help="tokens of thinking at most")
     parser.add_argument(
         "--stable-prefix",
         action="store_true",
@@ -131,7 +130,6 @@ def _settings(args: argparse.Namespace, name: str) -> Settings:
         stable_prefix=args.stable_prefix,
         allowed_hosts=tuple(args.allowed_host),
         allowed_origins=tuple(args.allowed_origin),
-        reasoning_budget=args.reasoning_budget,
     )
 
 

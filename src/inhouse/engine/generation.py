@@ -133,7 +133,7 @@ class Generation:
         if self.credit is not None:
             self.credit -= 1
         self.tell(Chunk(piece.text, piece.reasoning, piece.tool_calls, (token,), scores))
-        if request.text.stopped:
+        if request.text.stopped is not None:
             self.finish("stop")
         elif self.produced == request.limit:
             self.finish("length")
@@ -148,7 +148,16 @@ class Generation:
         if reason == "stop" and (self._called or piece.tool_calls):
             reason = "tool_calls"
         usage = Usage(len(self.request.prompt), self.cached, self.produced)
-        self.tell(Chunk(piece.text, piece.reasoning, piece.tool_calls, finish_reason=reason, usage=usage))
+        self.tell(
+            Chunk(
+                piece.text,
+                piece.reasoning,
+                piece.tool_calls,
+                finish_reason=reason,
+                usage=usage,
+                stop=self.request.text.stopped,
+            )
+        )
 
     def fail(self, error: Exception) -> None:
         """Tells the owner that nothing comes any more, once."""

@@ -45,7 +45,6 @@ class Settings:
     stable_prefix: bool = False
     allowed_hosts: tuple[str, ...] = ()  # names besides localhost and addresses, for the Host header
     allowed_origins: tuple[str, ...] = ()  # of web pages, besides our own
-    reasoning_budget: int | None = None  # tokens of thinking at most
     keepalive_seconds: float = 5.0  # between two signs of life in a stream
     drain_seconds: int = 30  # for answers under way when the server is told to end
     limits: Limits = field(default_factory=Limits)
