@@ -23,6 +23,7 @@ from inhouse.cli.common import (
     template_flags,
 )
 from inhouse.cli.meter import Meter
+from inhouse.cli.opening import open_llm
 from inhouse.cli.sampling import add_sampling, sampling
 from inhouse.engine import LLM, Chunk, SamplingParams, Usage
 from inhouse.errors import ContextLengthError, TemplateError
@@ -56,7 +57,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     params = sampling(args)
-    with LLM(model_path(args.model), threads=args.threads, context=args.context) as llm:
+    with open_llm(model_path(args.model), args) as llm:
         print(f"{args.model}, {llm.context:,} tokens of context. /help for help, Ctrl-D to leave.", file=sys.stderr)
         with _line_editing(home() / "chat_history"):
             _Conversation(llm, params, args.system, template_flags(args)).run()

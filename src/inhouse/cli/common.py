@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from inhouse.errors import ParameterError
-from inhouse.store import Store, default_root, resolve
+from inhouse.store import PackedCopies, Store, default_root, resolve
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -41,6 +41,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens of prompt and answer together (default: what memory allows)",
     )
+    parser.add_argument("--no-pack", action="store_true", help="use the file as it is, without a packed copy")
 
 
 def add_thinking(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +93,10 @@ def cache_folder() -> Path:
 
 def store() -> Store:
     return Store(home() / "models")
+
+
+def packed_copies() -> PackedCopies:
+    return PackedCopies(home() / "packed")
 
 
 def model_path(path_or_name: str) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from inhouse.cli.common import Subparsers, add_model, command, model_path, positive, print_json
+from inhouse.cli.common import Subparsers, add_model, command, model_path, packed_copies, positive, print_json
 from inhouse.cli.meter import Meter
 from inhouse.client.inprocess import InProcessClient
 from inhouse.client.types import ChatClient, FinishReason, Sampling
@@ -117,7 +117,7 @@ def _solver(mode: Mode, client: ChatClient, text: TextGenerator, sampling: Sampl
 
 
 def _ours(args: argparse.Namespace, model: Path, sampling: Sampling) -> tuple[Solver, Callable[[], Any]]:
-    llm = LLM(model, threads=args.threads)
+    llm = LLM(model, threads=args.threads, packed_root=packed_copies().root)
 
     def text(prompt: str, sampling: Sampling) -> tuple[str, FinishReason, int]:
         params = llm.sampling_params(

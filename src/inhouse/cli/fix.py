@@ -27,9 +27,9 @@ from inhouse.cli.common import (
     positive,
     store,
 )
+from inhouse.cli.opening import open_llm
 from inhouse.cli.repair_view import JsonLines, RepairView, show_diff
 from inhouse.client.inprocess import InProcessClient
-from inhouse.engine import LLM
 from inhouse.errors import ModelNotFoundError, ParameterError, SandboxError
 from inhouse.workspace import Sandbox
 from inhouse.workspace.checkout import apply
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
 def _repair(args: argparse.Namespace, model: Path, problem: str, options: FixOptions) -> FixResult:
     with JsonLines() if args.json else RepairView() as view:
         view.loading(model.name)
-        with LLM(model, threads=args.threads, context=args.context) as llm:
+        with open_llm(model, args) as llm:
             client = InProcessClient(llm, template_flags={"enable_thinking": False})
             return fix(client, args.repo, problem, args.test, options, view.show)
 

@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "pull": "fetch a model to this machine",
         "models": "list the models here and those to be had",
         "remove": "delete a model",
+        "convert": "pack a model for this program's kernels",
         "inspect": "what is in a model file and what it costs to run",
         "serve": "give other programs a model: OpenAI's and Anthropic's APIs",
         "key": "who may call the server from another machine",

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from inhouse.cli.common import Subparsers, add_engine, cache_folder, command, gib, home, model_path, positive, store
-from inhouse.engine.open import open_engine
+from inhouse.cli.opening import open_serving
 from inhouse.engine.serving import DISK_BYTES, QUEUE, Options
 from inhouse.errors import ModelNotFoundError, ParameterError
 from inhouse.server.app import create_app
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
     sys.setswitchinterval(_SWITCH)
-    engine = open_engine(path, _options(args), threads=args.threads)
+    engine = open_serving(path, args, _options(args))
     try:
         model = Model(settings.model, engine.config.architecture, engine.context, engine.tokenizer)
         app = create_app(engine, model, settings, KeyRing(keys) if settings.require_key else None)

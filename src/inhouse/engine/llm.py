@@ -25,6 +25,7 @@ from inhouse.engine.events import Event, Failure, OnEvent
 from inhouse.engine.events import Progress as EngineProgress
 from inhouse.engine.generation import Request
 from inhouse.engine.open import open_engine
+from inhouse.engine.packing import Progress as Packing
 from inhouse.engine.params import SamplingParams
 from inhouse.engine.serving import DISK_BYTES, Engine, Messages, Options, Ticket, Tools
 from inhouse.kernels.backend import Backend
@@ -46,6 +47,9 @@ class LLM:
     conversations, `cache_dir` a directory for those to outlive the process, `cache_disk` its bytes. Messages and tools
     are dicts in OpenAI's shape; `template_flags` are switches of the model's chat template, such as enable_thinking.
 
+    A GGUF file is packed for the CPU's kernels on first use (`pack`): the copy is kept in `packed_root` and found from
+    then on; `packing(done, total)` is called as it is written. Where there is no room, the file is used as it is.
+
     Raises ModelNotFoundError, ModelFileError, UnsupportedModelError, ParameterError.
     """
 
@@ -61,10 +65,15 @@ class LLM:
         cache_bytes: int | None = None,
         cache_dir: str | PathLike[str] | None = None,
         cache_disk: int = DISK_BYTES,
+        pack: bool = True,
+        packed_root: Path | None = None,
+        packing: Packing | None = None,
     ) -> None:
         folder = None if cache_dir is None else Path(cache_dir)
         options = Options(context, cache_bytes, cache_dir=folder, cache_disk=cache_disk)
-        self._engine = open_engine(model, options, threads=threads, backend=backend)
+        self._engine = open_engine(
+            model, options, threads=threads, backend=backend, pack=pack, packed_root=packed_root, packing=packing
+        )
 
     @classmethod
     def of(

@@ -6,10 +6,12 @@ import hashlib
 from os import PathLike
 from pathlib import Path
 
+from inhouse.engine.packing import Progress, packed_or_not
 from inhouse.engine.serving import Engine, Options
 from inhouse.kernels.backend import Backend
 from inhouse.kernels.cpu import CpuBackend
 from inhouse.models import build_model
+from inhouse.store.packed import PackedCopies, default_copies
 from inhouse.store.store import resolve
 from inhouse.tokenizer import Tokenizer
 from inhouse.weights.checkpoint import Checkpoint, open_checkpoint
@@ -23,13 +25,20 @@ def open_engine(
     *,
     threads: int | None = None,
     backend: Backend | None = None,
+    pack: bool = True,
+    packed_root: Path | None = None,
+    packing: Progress | None = None,
 ) -> Engine:
     """An engine for a model by name or path, on the processors unless a backend is given.
+
+    For the processors a file is packed on first use, into `packed_root`; `packing(bytes done, in all)` is called then.
 
     Raises ModelNotFoundError, ModelFileError, UnsupportedModelError, ParameterError.
     """
     path = resolve(model)
     backend = backend or CpuBackend(threads=threads)
+    if pack and isinstance(backend, CpuBackend):
+        path = packed_or_not(path, PackedCopies(packed_root or default_copies()), packing)
     checkpoint = open_checkpoint(path)
     built = build_model(checkpoint.config, checkpoint.tensors, backend)
     engine = Engine(built, _tokenizer(checkpoint), options, identity(checkpoint.path, backend.name.split(" (")[0]))
@@ -57,7 +66,7 @@ def identity(path: Path, layout: str) -> str:
 
 def _tokenizer(checkpoint: Checkpoint) -> Tokenizer | None:
     """The tokenizer that came with the weights, if one did."""
-    if checkpoint.format == "gguf":
+    if checkpoint.format != "safetensors":
         known = "tokenizer.ggml.tokens" in checkpoint.metadata
         return Tokenizer.from_gguf(checkpoint.metadata) if known else None
     folder = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
