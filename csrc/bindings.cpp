@@ -244,6 +244,15 @@ NB_MODULE(_core, m) {
         return read_bandwidth(threads, bytes, rounds);
       },
       nb::arg("threads"), nb::arg("bytes"), nb::arg("rounds"));
+  m.def(
+      "byte_peak",
+      [](int threads, const std::string& isa, int rounds) {
+        const Kernels* const kernels = choose_kernels(isa.c_str());
+        require(kernels != nullptr && threads >= 1, "no such instruction set on this machine");
+        nb::gil_scoped_release release;
+        return byte_peak(threads, *kernels, rounds);
+      },
+      nb::arg("threads"), nb::arg("isa"), nb::arg("rounds"));
   m.def("instruction_sets", [] {
     std::vector<std::string> names;
     for (const char* name : {"scalar", "avx2", "avx512", "neon"})

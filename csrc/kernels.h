@@ -64,6 +64,10 @@ struct Kernels {
 
   // x = x / sqrt(Σ x² + eps) · scale
   void (*unit)(float* x, int n, float eps, float scale);
+
+  // Byte products from registers alone, the fastest this instruction set can: how many multiplications and additions
+  // that was. `sink` receives what they add up to.
+  int64_t (*byte_products)(int64_t rounds, int32_t* sink);
 };
 
 // The named instruction set ("scalar", "avx2", "avx512", "neon"), or the best for this processor if null. Returns

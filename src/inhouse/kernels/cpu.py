@@ -44,6 +44,11 @@ def pack(fmt: Format, data: U8, threads: int | None = None) -> U8:
     return out
 
 
+def byte_peak(threads: int, isa: str, *, rounds: int = 5) -> float:
+    """Byte multiplications and additions per second that `threads` threads reach from registers: best of `rounds`."""
+    return _core.byte_peak(threads, isa, rounds)
+
+
 class CpuBackend:
     """`threads`: how many (default: all usable). `isa`: "avx512", "avx2", "neon", "scalar" (default: the best)."""
 
