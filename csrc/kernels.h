@@ -17,15 +17,16 @@ struct Input {
   const Span* spans = nullptr;  // (spans per row, tokens)
   int64_t tokens = 0;
   int64_t columns = 0;
+
+  // Without the first `n` tokens.
+  Input from(int64_t n) const { return {x + n * columns, spans + n, tokens, columns}; }
 };
 
 struct Kernels {
   const char* name;
 
-  // out[i · kChunk + r] = w[first_row + r] · input[token(i)], r < rows ≤ kChunk, i < count, where token(i) is
-  // index[i], or i if index is null.
-  void (*multiply)(const Matrix& w, int64_t first_row, int rows, const Input& input, const int32_t* index,
-                   int64_t count, float* out);
+  // out[i · kChunk + r] = w[first_row + r] · input[i], r < rows ≤ kChunk, i < count.
+  void (*multiply)(const Matrix& w, int64_t first_row, int rows, const Input& input, int64_t count, float* out);
 
   // One row of activations to spans, `stride` spans apart.
   void (*quantize)(const float* x, int64_t columns, Span* out, int64_t stride);
