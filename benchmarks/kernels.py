@@ -1,7 +1,7 @@
 """Matrix products of the real shapes against this machine's roofs: bytes a second for few tokens, operations for many.
 
-Run: .venv/bin/python benchmarks/kernels.py [--isa avx512] [--formats Q4_K,Q6_K,Q8_0] [--tokens 1,8,512]. What is timed is the
-backend's whole op: quantising the activations, the product, writing the result. Knows no model.
+Run: .venv/bin/python benchmarks/kernels.py [--isa avx512] [--formats Q4_K,Q6_K,Q8_0] [--tokens 1,8,512]. What is
+timed is the backend's whole op: quantising the activations, the product, writing the result. Knows no model.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def measure_experts(
     backend: CpuBackend, name: str, tokens: Sequence[int], seconds: float, line: Callable[..., None]
 ) -> None:
     """A whole mixture of experts of the full model's size, with its router."""
-    router = Tensor.from_float32("router", np.random.default_rng(3).normal(0, 0.02, (EXPERTS, WIDTH)).astype(np.float32))
+    router = Tensor.from_float32(
+        "router", np.random.default_rng(3).normal(0, 0.02, (EXPERTS, WIDTH)).astype(np.float32)
+    )
     stacks = [weight(name, EXPERTS, *s) for s in ((INNER, WIDTH), (INNER, WIDTH), (WIDTH, INNER))]
     shared = MLP(*(backend.load(t[0]) for t in stacks))
     op = MoE(*(backend.load(t) for t in (router, *stacks)), CHOSEN, True, shared, np.zeros(WIDTH, np.float32))
