@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import re
 import selectors
+import shutil
 import signal
 import subprocess
 import time
@@ -20,9 +23,10 @@ from typing import IO, Literal, Protocol
 
 import psutil
 
-Stop = Literal["timeout", "memory", "processes"]
+Stop = Literal["timeout", "memory", "processes", "disk"]
 
-_POLL_SECONDS = 0.25
+_POLL_SECONDS = 0.1
+_LEAST_AVAILABLE = 0.02  # of the machine's memory; below that a command is stopped whatever it seems to use
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Limits:
     memory: int | None = 4 << 30  # private writable memory of each process, and resident memory of all together
     processes: int | None = 256
     file_size: int = 1 << 30
+    disk: int | None = 8 << 30  # by which the free space of the workspace's file system may fall
     scratch: int = 1 << 30  # the private /tmp
     output: int = 128 << 10  # kept of what the command prints: half from the head, half from the tail
 
@@ -102,15 +107,23 @@ def as_argv(command: Sequence[str] | str) -> list[str]:
     return ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
 
 
-def limited(argv: Sequence[str], limits: Limits, prlimit: str) -> list[str]:
+def limited(argv: Sequence[str], limits: Limits, prlimit: str, *, private: bool = False) -> list[str]:
     """`argv` under the kernel's per-process limits, by prlimit(1).
 
     Memory is RLIMIT_DATA, not RLIMIT_AS: runtimes such as V8 reserve far more address space than they touch.
+    `private`: it runs in a user namespace of its own, where Linux counts its processes apart (since 5.14).
     """
     options = ["--core=0", f"--fsize={limits.file_size}"]
     if limits.memory is not None:
         options.append(f"--data={limits.memory}")
+    if private and limits.processes is not None and _kernel() >= (5, 14):
+        options.append(f"--nproc={2 * limits.processes}")  # a wall behind the watch, which says what happened
     return [prlimit, *options, "--", *argv]
+
+
+def _kernel() -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", platform.release())
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def execute(
@@ -120,10 +133,12 @@ def execute(
     environment: Mapping[str, str],
     timeout: float,
     limits: Limits,
+    pass_fds: Sequence[int] = (),
 ) -> CommandResult:
     """Run `argv` to its end or to the first limit it breaks; never leaves a process of its session behind."""
     started = time.monotonic()
     capture = _Capture(limits.output)
+    watch = Watch(cwd, limits)
     process = subprocess.Popen(
         list(argv),
         cwd=cwd,
@@ -133,10 +148,11 @@ def execute(
         stderr=subprocess.STDOUT,
         start_new_session=True,
         bufsize=0,
+        pass_fds=pass_fds,
     )
     try:
         assert process.stdout is not None
-        stopped = _read(process, process.stdout, capture, started + timeout, limits)
+        stopped = _read(process, process.stdout, capture, started + timeout, watch)
         if stopped is None:
             process.wait()
     finally:
@@ -151,7 +167,7 @@ def execute(
 
 
 def _read(
-    process: subprocess.Popen[bytes], stream: IO[bytes], capture: _Capture, deadline: float, limits: Limits
+    process: subprocess.Popen[bytes], stream: IO[bytes], capture: _Capture, deadline: float, watch: Watch
 ) -> Stop | None:
     """Feed the output into `capture` until the command ends (None) or breaks a limit."""
     next_check = time.monotonic() + _POLL_SECONDS
@@ -162,7 +178,7 @@ def _read(
             if now >= deadline:
                 return "timeout"
             if now >= next_check:
-                if broken := _broken_limit(process.pid, limits):
+                if broken := watch.broken(process.pid):
                     return broken
                 next_check = now + _POLL_SECONDS
             if selector.select(max(0.0, min(deadline, next_check) - now)):
@@ -178,19 +194,36 @@ def _read(
     return "timeout"
 
 
-def _broken_limit(pid: int, limits: Limits) -> Stop | None:
-    """Limits on the whole tree, which rlimits cannot express: looked at a few times per second."""
-    try:
-        root = psutil.Process(pid)
-        tree = [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return None
-    if limits.processes is not None and len(tree) > limits.processes:
-        return "processes"
-    if limits.memory is None:
-        return None
-    resident = 0
-    for member in tree:
-        with contextlib.suppress(psutil.Error):
-            resident += member.memory_info().rss
-    return "memory" if resident > limits.memory else None
+class Watch:
+    """The limits on the whole tree of processes, which rlimits cannot express: to be looked at a few times a second."""
+
+    def __init__(self, cwd: Path | None, limits: Limits) -> None:
+        self._limits = limits
+        self._cwd = cwd
+        self._free = self._free_space()
+
+    def broken(self, pid: int) -> Stop | None:
+        """The limit that the process `pid` and its descendants have broken, if any."""
+        limits = self._limits
+        try:
+            root = psutil.Process(pid)
+            tree = [root, *root.children(recursive=True)]
+        except psutil.Error:
+            return None
+        if limits.processes is not None and len(tree) > limits.processes:
+            return "processes"
+        if limits.disk is not None and self._free - self._free_space() > limits.disk:
+            return "disk"
+        if limits.memory is None:
+            return None
+        machine = psutil.virtual_memory()
+        if machine.available < _LEAST_AVAILABLE * machine.total:
+            return "memory"  # files in memory and pipes belong to no process
+        resident = 0
+        for member in tree:
+            with contextlib.suppress(psutil.Error):
+                resident += member.memory_info().rss
+        return "memory" if resident > limits.memory else None
+
+    def _free_space(self) -> int:
+        return shutil.disk_usage(self._cwd).free if self._cwd is not None else 0
