@@ -1,4 +1,4 @@
-"""Confined commands: bubblewrap (Linux) or Seatbelt (macOS), no network, only the workspace and a private /tmp to write.
+"""Confined commands: bubblewrap (Linux) or Seatbelt (macOS), no network, writes only in the workspace and private /tmp.
 
 A command sees the system's programs and libraries, what `readable` names (read-only), and the workspace; not the
 user's home, not their environment, not the rest of the disk, no network but its own loopback. The workspace may be
