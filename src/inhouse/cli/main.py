@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "generate": "let a model go on with a text",
         "fix": "repair a repository: edits, tests, a verified patch",
         "cache": "what is kept of past conversations",
+        "map": "what matters in a repository, and where names are used",
         "bench": "measure a model on this machine",
         "eval": "measure what a model can do",
         "synth": "write a random model of a real one's shape, for measuring",
