@@ -99,7 +99,8 @@ class Page:
             "const beat = setInterval(look, 50);"
             f"const end = setTimeout(() => {{ over(); fail(new Error('never came')); }}, {(_SECONDS - 5) * 1000});"
             "const over = () => { watch.disconnect(); clearInterval(beat); clearTimeout(end); };"
-            "watch.observe(document, {subtree: true, childList: true, attributes: true, characterData: true}); look(); })"
+            "watch.observe(document, {subtree: true, childList: true, attributes: true, characterData: true});"
+            "look(); })"
         )
         return self.run(script)
 
