@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "inspect": "what is in a model file and what it costs to run",
         "serve": "give other programs a model: OpenAI's and Anthropic's APIs",
         "key": "who may call the server from another machine",
+        "connect": "set up aider, opencode, Zed and others for the server",
         "chat": "talk with a model",
         "generate": "let a model go on with a text",
         "fix": "repair a repository: edits, tests, a verified patch",
