@@ -17,15 +17,16 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, Protocol
 
 import psutil
 
-Stop = Literal["timeout", "memory", "processes", "disk"]
+Stop = Literal["timeout", "memory", "processes", "disk", "cancelled"]
 
-_POLL_SECONDS = 0.02  # a fork bomb makes ten thousand processes in half a second
+POLL_SECONDS = 0.02  # a fork bomb makes ten thousand processes in half a second
 _FULL_CHECK = 10  # every so many polls, where nothing looks like a bomb
 _LAST_GASP = 10.0  # seconds that a killed tree may take to go
 _LEAST_AVAILABLE = 0.02  # of the machine's memory; below that a command is stopped whatever it seems to use
@@ -61,8 +62,35 @@ class CommandResult:
         return self.stopped == "timeout"
 
 
+@dataclass(frozen=True)
+class Launch:
+    """How to start one command: for subprocess, with nothing else of the caller's environment."""
+
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    cwd: Path
+    pass_fds: Sequence[int] = ()
+
+
 class Runner(Protocol):
     """Whatever runs commands in a workspace."""
+
+    @property
+    def place(self) -> Path:
+        """Where commands see the workspace."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    def launch(
+        self,
+        command: Sequence[str] | str,
+        *,
+        environment: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        cwd: Path | None = None,
+    ) -> AbstractContextManager[Launch]:
+        """For commands that are not run to their end at once: start it once, and end it, while the context lasts."""
 
     def run(
         self,
@@ -74,7 +102,7 @@ class Runner(Protocol):
     ) -> CommandResult: ...
 
 
-class _Capture:
+class Capture:
     """Keeps the first and the last bytes of a stream of unknown length."""
 
     def __init__(self, size: int) -> None:
@@ -128,29 +156,21 @@ def _kernel() -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def execute(
-    argv: Sequence[str],
-    *,
-    cwd: Path | None,
-    environment: Mapping[str, str],
-    timeout: float,
-    limits: Limits,
-    pass_fds: Sequence[int] = (),
-) -> CommandResult:
-    """Run `argv` to its end or to the first limit it breaks; never leaves a process of its session behind."""
+def execute(launch: Launch, *, timeout: float, limits: Limits) -> CommandResult:
+    """Run a command to its end or to the first limit it breaks; never leaves a process of its session behind."""
     started = time.monotonic()
-    capture = _Capture(limits.output)
-    watch = Watch(cwd, limits)
+    capture = Capture(limits.output)
+    watch = Watch(launch.cwd, limits)
     process = subprocess.Popen(
-        list(argv),
-        cwd=cwd,
-        env=dict(environment),
+        list(launch.argv),
+        cwd=launch.cwd,
+        env=dict(launch.environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
         bufsize=0,
-        pass_fds=pass_fds,
+        pass_fds=launch.pass_fds,
     )
     try:
         assert process.stdout is not None
@@ -170,10 +190,10 @@ def execute(
 
 
 def _read(
-    process: subprocess.Popen[bytes], stream: IO[bytes], capture: _Capture, deadline: float, watch: Watch
+    process: subprocess.Popen[bytes], stream: IO[bytes], capture: Capture, deadline: float, watch: Watch
 ) -> Stop | None:
     """Feed the output into `capture` until the command ends (None) or breaks a limit."""
-    next_check = time.monotonic() + _POLL_SECONDS
+    next_check = time.monotonic() + POLL_SECONDS
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         while True:
@@ -183,7 +203,7 @@ def _read(
             if now >= next_check:
                 if broken := watch.broken(process.pid):
                     return broken
-                next_check = now + _POLL_SECONDS
+                next_check = now + POLL_SECONDS
             if selector.select(max(0.0, min(deadline, next_check) - now)):
                 data = stream.read(1 << 16)
                 if not data:
@@ -209,7 +229,7 @@ def _drain(stream: IO[bytes]) -> None:
 class Watch:
     """The limits on the whole tree of processes, which rlimits cannot express: to be looked at a few times a second."""
 
-    def __init__(self, cwd: Path | None, limits: Limits) -> None:
+    def __init__(self, cwd: Path, limits: Limits) -> None:
         self._limits = limits
         self._cwd = cwd
         self._free = self._free_space()
@@ -244,7 +264,7 @@ class Watch:
         return "memory" if resident > limits.memory else None
 
     def _free_space(self) -> int:
-        return shutil.disk_usage(self._cwd).free if self._cwd is not None else 0
+        return shutil.disk_usage(self._cwd).free
 
 
 def _tasks() -> int:

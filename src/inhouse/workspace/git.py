@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from inhouse.errors import WorkspaceError
@@ -12,8 +13,16 @@ from inhouse.errors import WorkspaceError
 _SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false")
 
 
-def git(directory: Path, *arguments: str) -> str:
+def git(
+    directory: Path,
+    *arguments: str,
+    stdin: str = "",
+    variables: Mapping[str, str] | None = None,
+    expected: Sequence[int] = (),
+) -> str:
     """The output of a git command. Raises WorkspaceError with what git says when it fails.
+
+    Exit codes other than 0 that mean no failure are `expected`.
 
     Hooks and file-system monitors are off. Variables such as GIT_DIR are not inherited: they would point git at another
     repository when we are started from a hook.
@@ -24,12 +33,12 @@ def git(directory: Path, *arguments: str) -> str:
     done = subprocess.run(
         ["git", *_SAFE, *arguments],
         cwd=directory,
-        env={**environment, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
+        env={**environment, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(variables or {})},
+        input=stdin.encode("utf-8", errors="surrogateescape"),
         capture_output=True,
         check=False,
     )
-    if done.returncode:
+    if done.returncode and done.returncode not in expected:
         said = done.stderr.decode("utf-8", errors="replace").strip()
         raise WorkspaceError(f"{directory}: git {arguments[0]} failed: {said or done.returncode}")
     return done.stdout.decode("utf-8", errors="surrogateescape")

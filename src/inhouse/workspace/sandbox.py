@@ -23,7 +23,7 @@ from pathlib import Path
 
 from inhouse.errors import SandboxError
 from inhouse.workspace import seatbelt
-from inhouse.workspace.commands import CommandResult, Limits, as_argv, execute, limited
+from inhouse.workspace.commands import CommandResult, Launch, Limits, as_argv, execute, limited
 from inhouse.workspace.protected import Protection, protected, survey
 from inhouse.workspace.seccomp import filter_program
 
@@ -79,15 +79,6 @@ def python_paths(executable: Path) -> tuple[Path, ...]:
 
 
 @dataclass(frozen=True)
-class Launch:
-    """How to start one confined command: for subprocess, with nothing else of the caller's environment."""
-
-    argv: Sequence[str]
-    environment: Mapping[str, str]
-    pass_fds: Sequence[int] = ()
-
-
-@dataclass(frozen=True)
 class Sandbox:
     """Runs commands inside `root`, confined.
 
@@ -127,14 +118,7 @@ class Sandbox:
         """
         limits = limits or self.limits
         with self.launch(command, environment=environment, limits=limits, cwd=cwd) as start:
-            return execute(
-                start.argv,
-                cwd=self.root,
-                environment=start.environment,
-                timeout=timeout,
-                limits=limits,
-                pass_fds=start.pass_fds,
-            )
+            return execute(start, timeout=timeout, limits=limits)
 
     @contextlib.contextmanager
     def launch(
@@ -152,7 +136,7 @@ class Sandbox:
         limits = limits or self.limits
         variables = {**self._variables(), **(environment or {})}
         if sys.platform == "darwin":
-            yield Launch(self._seatbelt(as_argv(command), limits, cwd), variables)
+            yield Launch(self._seatbelt(as_argv(command), limits, cwd), variables, self.root)
             return
         program = _program("bwrap", _INSTALL)
         bounded = limited(as_argv(command), limits, _program("prlimit", "install util-linux"), private=True)
@@ -164,7 +148,7 @@ class Sandbox:
                     pipe.write(rules)
                 confinement = [program, *self._confinement(limits, protection), "--seccomp", str(reading)]
                 argv = [*confinement, "--chdir", str(self.place / (cwd or "")), "--", *bounded]
-                yield Launch(argv, variables, (reading,))
+                yield Launch(argv, variables, self.root, (reading,))
             finally:
                 os.close(reading)
 
@@ -259,16 +243,23 @@ class Unconfined:
         cwd: Path | None = None,
     ) -> CommandResult:
         limits = limits or self.limits
+        with self.launch(command, environment=environment, limits=limits, cwd=cwd) as start:
+            return execute(start, timeout=timeout, limits=limits)
+
+    @contextlib.contextmanager
+    def launch(
+        self,
+        command: Sequence[str] | str,
+        *,
+        environment: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        cwd: Path | None = None,
+    ) -> Iterator[Launch]:
+        """As `Sandbox.launch`."""
         path = os.pathsep.join([*map(str, self.path), "/usr/local/bin", "/usr/bin", "/bin"])
         variables = {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", **self.environment}
-        argv = limited(as_argv(command), limits, _program("prlimit", "install util-linux"))
-        return execute(
-            argv,
-            cwd=self.root / (cwd or ""),
-            environment={**variables, **(environment or {})},
-            timeout=timeout,
-            limits=limits,
-        )
+        argv = limited(as_argv(command), limits or self.limits, _program("prlimit", "install util-linux"))
+        yield Launch(argv, {**variables, **(environment or {})}, self.root / (cwd or ""))
 
 
 def _program(name: str, remedy: str) -> str:
