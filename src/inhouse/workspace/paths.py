@@ -17,8 +17,8 @@ PROTECTED_NAMES = frozenset(
     {
         ".git", ".gitmodules", ".gitconfig", ".hg", ".svn", ".husky",
         ".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".profile", ".zshrc", ".zshenv", ".zprofile",
-        ".zlogin", ".zlogout", ".kshrc", ".cshrc", ".tcshrc", ".login", ".inputrc", ".envrc", ".ssh", ".netrc", ".npmrc",
-        ".pypirc", ".vscode", ".idea", ".fleet", ".zed", ".vimrc", ".nvimrc", ".nvim.lua", ".exrc", ".gvimrc",
+        ".zlogin", ".zlogout", ".kshrc", ".cshrc", ".tcshrc", ".login", ".inputrc", ".envrc", ".ssh", ".netrc",
+        ".npmrc", ".pypirc", ".vscode", ".idea", ".fleet", ".zed", ".vimrc", ".nvimrc", ".nvim.lua", ".exrc", ".gvimrc",
         ".dir-locals.el", ".emacs", ".emacs.d", ".mcp.json", ".claude", ".cursor", ".gdbinit", ".lldbinit",
         ".pdbrc", ".tmux.conf",
     }
