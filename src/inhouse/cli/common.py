@@ -91,6 +91,11 @@ def cache_folder() -> Path:
     return home() / "cache"
 
 
+def api_key(environ: Mapping[str, str] = os.environ) -> str:
+    """The key for a server that wants one."""
+    return environ.get("INHOUSE_API_KEY", "")
+
+
 def store() -> Store:
     return Store(home() / "models")
 
