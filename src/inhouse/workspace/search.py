@@ -45,7 +45,9 @@ def files_of(root: Path, folder: str = ".") -> list[str]:
     if start.is_file():
         return [folder]
     if toplevel(root) is not None:
-        found = listed(root, "--cached", "--others", "--exclude-standard", "--deduplicate", "--", folder)
+        gone = frozenset(listed(root, "--deleted", "--", folder))
+        known = listed(root, "--cached", "--others", "--exclude-standard", "--deduplicate", "--", folder)
+        found = [path for path in known if path not in gone]
     else:
         found = list(_walk(root, start))
     return sorted(path for path in found if not any(part.startswith(".") for part in Path(path).parts))

@@ -85,7 +85,7 @@ class Shell:
         code, self._cwd = ended or (None, self._cwd)
         restarted = code is None
         if code is None:
-            code = self._end(process)
+            code = self._end(process, by_itself=stopped is None)
         return ShellResult(code, capture.text(), time.monotonic() - started, stopped, self._cwd, restarted)
 
     def close(self) -> None:
@@ -206,9 +206,9 @@ class Shell:
                     with contextlib.suppress(psutil.Error):
                         child.kill()
 
-    def _end(self, process: subprocess.Popen[bytes]) -> int:
-        """Kill the shell's whole session; the exit code as a shell reports it."""
-        code = _ended(process)
+    def _end(self, process: subprocess.Popen[bytes], *, by_itself: bool = False) -> int:
+        """Kill the shell's whole session; the exit code as a shell reports it, its own if it ends `by_itself`."""
+        code = _ended(process) if by_itself else None
         with contextlib.suppress(psutil.Error):
             for child in psutil.Process(process.pid).children(recursive=True):
                 with contextlib.suppress(psutil.Error):

@@ -17,6 +17,7 @@ from inhouse.workspace.files import read_text
 from inhouse.workspace.project import TestCommand, detect_command, given_command
 from inhouse.workspace.search import files_of
 
+_HAS_PYTEST = "import importlib.util, sys; sys.exit(importlib.util.find_spec('pytest') is None)"
 _SHOWN = 5  # failures described
 _LISTED = 30  # failures named
 
@@ -41,7 +42,7 @@ def find_command(desk: Desk) -> TestCommand:
         return given_command(desk.test)
     paths = frozenset(files_of(desk.root))
     if desk.python is not None:
-        has_pytest = desk.runner.run([str(desk.python), "-c", "import pytest"], timeout=60).ok
+        has_pytest = desk.runner.run([str(desk.python), "-c", _HAS_PYTEST], timeout=60).ok
         found = detect_command(paths, lambda path: _text(desk, path), str(desk.python), has_pytest=has_pytest)
         if found is not None:
             return found
