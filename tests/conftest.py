@@ -19,7 +19,7 @@ def packed_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where models that tests open are packed to: not into the user's own folder."""
     root = tmp_path_factory.mktemp("packed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("inhouse.engine.llm.default_copies", lambda: root)
+        patch.setattr("inhouse.engine.open.default_copies", lambda: root)
         yield root
 
 

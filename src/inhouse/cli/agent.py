@@ -22,8 +22,8 @@ from inhouse.agent.session import Session, find, read
 from inhouse.agent.steps import Ended
 from inhouse.agent.tools.plan import worded
 from inhouse.cli.agent_view import AgentView, JsonLines, View, ask, show_diff, terminal
-from inhouse.cli.common import Subparsers, command, environment_python, home, positive
 from inhouse.cli.chat_client import Connection, add_connection, connected
+from inhouse.cli.common import Subparsers, command, environment_python, home, positive
 from inhouse.cli.terminal import Flag, interruptible, line_editing, lines
 from inhouse.client.types import Sampling
 from inhouse.errors import InhouseError, ParameterError, SandboxError
