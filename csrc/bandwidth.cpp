@@ -38,4 +38,20 @@ double read_bandwidth(int threads, int64_t bytes, int rounds) {
   return best;
 }
 
+double byte_peak(int threads, const Kernels& kernels, int rounds) {
+  ThreadPool pool(threads);
+  double best = 0;
+  for (int round = 0; round < rounds; ++round) {
+    std::atomic<int64_t> products{0};
+    const auto start = std::chrono::steady_clock::now();
+    pool.run([&](int) {
+      int32_t sink = round;
+      products.fetch_add(kernels.byte_products(2'000'000, &sink));
+    });
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    best = std::max(best, static_cast<double>(products.load()) / elapsed.count());
+  }
+  return best;
+}
+
 }  // namespace inhouse

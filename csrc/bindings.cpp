@@ -14,6 +14,7 @@
 
 #include "bandwidth.h"
 #include "ops.h"
+#include "pack.h"
 
 namespace nb = nanobind;
 using namespace inhouse;
@@ -195,6 +196,18 @@ void embed(Ops& ops, const Weight& table, const Ids& ids, const Floats& out) {
   ops.embed(table.matrix(), ids.data(), static_cast<int64_t>(ids.size()), out.data());
 }
 
+// Rows of whole panels to `out`, which has a packed row for each.
+void pack_rows(const Weight& w, const nb::ndarray<uint8_t, nb::c_contig, nb::device::cpu>& out, int threads) {
+  const Matrix& m = w.matrix();
+  const Format target = packed_format(m.format);
+  const BlockSize block = block_size(target);
+  require(is_packed(target), "pack: a format that has no panels");
+  require(w.stack.count == 1 && m.rows % kPanelRows == 0, "pack: not whole panels");
+  require(static_cast<int64_t>(out.size()) == m.rows * (m.columns / block.columns * block.bytes), "pack: output size");
+  nb::gil_scoped_release release;
+  pack(m, out.data(), threads);
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
@@ -203,6 +216,7 @@ NB_MODULE(_core, m) {
   nb::class_<Weight>(m, "Weight")
       .def_prop_ro("rows", [](const Weight& w) { return w.matrix().rows; })
       .def_prop_ro("columns", [](const Weight& w) { return w.matrix().columns; });
+  m.def("pack", &pack_rows, nb::arg("weight"), nb::arg("out"), nb::arg("threads"));
   m.def("weight", &make_weight, nb::arg("data"), nb::arg("columns"), nb::arg("format"));
 
   nb::class_<Ops>(m, "Ops")
@@ -230,6 +244,15 @@ NB_MODULE(_core, m) {
         return read_bandwidth(threads, bytes, rounds);
       },
       nb::arg("threads"), nb::arg("bytes"), nb::arg("rounds"));
+  m.def(
+      "byte_peak",
+      [](int threads, const std::string& isa, int rounds) {
+        const Kernels* const kernels = choose_kernels(isa.c_str());
+        require(kernels != nullptr && threads >= 1, "no such instruction set on this machine");
+        nb::gil_scoped_release release;
+        return byte_peak(threads, *kernels, rounds);
+      },
+      nb::arg("threads"), nb::arg("isa"), nb::arg("rounds"));
   m.def("instruction_sets", [] {
     std::vector<std::string> names;
     for (const char* name : {"scalar", "avx2", "avx512", "neon"})

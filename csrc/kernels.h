@@ -17,15 +17,16 @@ struct Input {
   const Span* spans = nullptr;  // (spans per row, tokens)
   int64_t tokens = 0;
   int64_t columns = 0;
+
+  // Without the first `n` tokens.
+  Input from(int64_t n) const { return {x + n * columns, spans + n, tokens, columns}; }
 };
 
 struct Kernels {
   const char* name;
 
-  // out[i · kChunk + r] = w[first_row + r] · input[token(i)], r < rows ≤ kChunk, i < count, where token(i) is
-  // index[i], or i if index is null.
-  void (*multiply)(const Matrix& w, int64_t first_row, int rows, const Input& input, const int32_t* index,
-                   int64_t count, float* out);
+  // out[i · kChunk + r] = w[first_row + r] · input[i], r < rows ≤ kChunk, i < count.
+  void (*multiply)(const Matrix& w, int64_t first_row, int rows, const Input& input, int64_t count, float* out);
 
   // One row of activations to spans, `stride` spans apart.
   void (*quantize)(const float* x, int64_t columns, Span* out, int64_t stride);
@@ -64,6 +65,10 @@ struct Kernels {
 
   // x = x / sqrt(Σ x² + eps) · scale
   void (*unit)(float* x, int n, float eps, float scale);
+
+  // Byte products from registers alone, the fastest this instruction set can: how many multiplications and additions
+  // that was. `sink` receives what they add up to.
+  int64_t (*byte_products)(int64_t rounds, int32_t* sink);
 };
 
 // The named instruction set ("scalar", "avx2", "avx512", "neon"), or the best for this processor if null. Returns

@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <type_traits>
+#include <utility>
 
 #include "kernels.h"
 #include "row_block.h"
@@ -55,15 +56,21 @@ inline void prefetch_part(const void* block, int i) {
   prefetch<kBytes>(static_cast<const char*>(block) + i * kBytes);
 }
 
-// Calls run(first token, how many as a type) for all of `count` tokens, kTileTokens at a time while they last.
+// Calls run(n as a type) for 1 ≤ n ≤ kTileTokens.
+template <class F, int... kCounts>
+inline void with_count(int64_t n, F&& run, std::integer_sequence<int, kCounts...>) {
+  (void)((n == kCounts + 1 && (run(std::integral_constant<int, kCounts + 1>{}), true)) || ...);
+}
+
+// Calls run(first token, how many as a type) for all of `count` tokens, in the fewest tiles, which are of like size: small
+// ones use the registers badly.
 template <class F>
 inline void for_token_tiles(int64_t count, F&& run) {
-  int64_t i = 0;
-  for (; i + kTileTokens <= count; i += kTileTokens) run(i, std::integral_constant<int, kTileTokens>{});
-  if constexpr (kTileTokens > 4)
-    for (; i + 4 <= count; i += 4) run(i, std::integral_constant<int, 4>{});
-  for (; i + 2 <= count; i += 2) run(i, std::integral_constant<int, 2>{});
-  if (i < count) run(i, std::integral_constant<int, 1>{});
+  for (int64_t first = 0, tiles = (count + kTileTokens - 1) / kTileTokens; tiles > 0; --tiles) {
+    const int64_t n = (count - first + tiles - 1) / tiles;
+    with_count(n, [&](auto size) { run(first, size); }, std::make_integer_sequence<int, kTileTokens>{});
+    first += n;
+  }
 }
 
 }  // namespace inhouse::INHOUSE_ISA

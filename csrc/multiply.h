@@ -45,8 +45,7 @@ inline void multiply_float_tile(const float* rows, int64_t stride, const float* 
 }
 
 // Four rows' columns go in stretches that fit the first-level cache, each unpacked once for all tokens.
-void multiply_float(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t count,
-                    float* out) {
+void multiply_float(const Matrix& w, int64_t first, int rows, const Input& in, int64_t count, float* out) {
   constexpr int64_t kStretch = 1024;
   const int64_t bytes = block_size(w.format).bytes;
   for (int64_t i = 0; i < count; ++i) std::fill_n(out + i * kChunk, rows, 0.0f);
@@ -62,7 +61,7 @@ void multiply_float(const Matrix& w, int64_t first, int rows, const Input& in, c
         const float* x[kTokens];
         float* y[kTokens];
         for (int i = 0; i < kTokens; ++i) {
-          x[i] = in.x + (index ? index[token + i] : token + i) * in.columns + c;
+          x[i] = in.x + (token + i) * in.columns + c;
           y[i] = out + (token + i) * kChunk + r;
         }
         if (here == 4) return multiply_float_tile<4, kTokens>(unpacked, kStretch, x, n, y);
@@ -77,12 +76,11 @@ void multiply_float(const Matrix& w, int64_t first, int rows, const Input& in, c
     }
 }
 
-void multiply(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t count,
-              float* out) {
-  if (is_float(w.format)) return multiply_float(w, first, rows, in, index, count, out);
+void multiply(const Matrix& w, int64_t first, int rows, const Input& in, int64_t count, float* out) {
+  if (is_float(w.format)) return multiply_float(w, first, rows, in, count, out);
   if (is_packed(w.format) || count > kFewTokens)
     for (int64_t i = 0; i < count; ++i) std::fill_n(out + i * kChunk, kChunk, 0.0f);
-  if (is_packed(w.format)) return multiply_packed(w, first, rows, in, index, count, out);
+  if (is_packed(w.format)) return multiply_packed(w, first, rows, in, count, out);
   if (is_k(w.format)) {
     with_k_format(w.format, [&](auto k) {
       using K = decltype(k);
@@ -90,7 +88,7 @@ void multiply(const Matrix& w, int64_t first, int rows, const Input& in, const i
                        : count == 1       ? multiply_k_rows<K, 1>
                        : count == 2       ? multiply_k_rows<K, 2>
                                           : multiply_k_rows<K, 3>;
-      run(w, first, rows, in, index, count, out);
+      run(w, first, rows, in, count, out);
     });
   } else {
     with_signed_format(w.format, [&](auto block) {
@@ -99,9 +97,21 @@ void multiply(const Matrix& w, int64_t first, int rows, const Input& in, const i
                        : count == 1       ? multiply_signed_rows<Block, 1>
                        : count == 2       ? multiply_signed_rows<Block, 2>
                                           : multiply_signed_rows<Block, 3>;
-      run(w, first, rows, in, index, count, out);
+      run(w, first, rows, in, count, out);
     });
   }
+}
+
+int64_t byte_products(int64_t rounds, int32_t* sink) {
+  constexpr int kSums = 12;  // more than latency × units
+  V sum[kSums], codes = broadcast4(reinterpret_cast<const int8_t*>(sink)), act = codes;
+  for (V& s : sum) s = zero();
+  for (int64_t i = 0; i < rounds; ++i)
+#pragma GCC unroll 12
+    for (int j = 0; j < kSums; ++j) sum[j] = dot_codes(sum[j], codes, act);
+  for (int j = 1; j < kSums; ++j) sum[0] = dot_codes(sum[0], sum[j], act);
+  std::memcpy(sink, &sum[0], 4);
+  return rounds * kSums * kLanes * 4 * 2;
 }
 
 // ---- Rows of activations ----

@@ -54,7 +54,7 @@ void Ops::project(const float* x, int64_t tokens, int64_t columns, Norm norm, co
     const int64_t chunk = task - first[static_cast<size_t>(which)], row = chunk * kChunk;
     const int rows = rows_of_chunk(l.w.rows, chunk);
     float* const part = tile(thread, tokens);
-    k_.multiply(l.w, row, rows, input, nullptr, tokens, part);
+    k_.multiply(l.w, row, rows, input, tokens, part);
     for (int64_t t = 0; t < tokens; ++t) {
       float* const out = l.out + t * l.w.rows + row;
       const float* const y = part + t * kChunk;
@@ -63,8 +63,7 @@ void Ops::project(const float* x, int64_t tokens, int64_t columns, Norm norm, co
   });
 }
 
-void Ops::gate_up(const Input& input, const std::vector<Run>& runs, const int32_t* token_of, float* hidden,
-                  int64_t stride) {
+void Ops::gate_up(const Input& input, const std::vector<Run>& runs, float* hidden, int64_t stride) {
   std::vector<int64_t> first(runs.size() + 1, 0);
   for (size_t i = 0; i < runs.size(); ++i) first[i + 1] = first[i] + chunks(runs[i].gate.rows);
   pool_.for_each(first.back(), [&](int64_t task, int thread) {
@@ -74,9 +73,9 @@ void Ops::gate_up(const Input& input, const std::vector<Run>& runs, const int32_
     const int rows = rows_of_chunk(run.gate.rows, chunk);
     float* const gate = tile(thread, run.count);
     float* const up = gate + run.count * kChunk;
-    const int32_t* const index = token_of ? token_of + run.first : nullptr;
-    k_.multiply(run.gate, row, rows, input, index, run.count, gate);
-    k_.multiply(run.up, row, rows, input, index, run.count, up);
+    const Input in = input.from(run.first);
+    k_.multiply(run.gate, row, rows, in, run.count, gate);
+    k_.multiply(run.up, row, rows, in, run.count, up);
     for (int64_t i = 0; i < run.count; ++i) {
       k_.silu_multiply(gate + i * kChunk, up + i * kChunk, rows);
       std::copy_n(gate + i * kChunk, rows, hidden + (run.first + i) * stride + row);
@@ -89,7 +88,7 @@ void Ops::mlp(float* x, int64_t tokens, int64_t columns, Norm norm, const Mlp& m
   const Input input = prepare(x, tokens, columns, norm, spans, normed_, spans_);
   const int64_t inner = mlp.gate.rows;
   float* const hidden = hidden_.get(tokens * inner);
-  gate_up(input, {{mlp.gate, mlp.up, mlp.down, 0, tokens}}, nullptr, hidden, inner);
+  gate_up(input, {{mlp.gate, mlp.up, mlp.down, 0, tokens}}, hidden, inner);
   const Linear down{mlp.down, nullptr, x};
   project(hidden, tokens, inner, {}, &down, 1, true);
 }
@@ -131,6 +130,21 @@ void Ops::list_runs(int64_t tokens, const Moe& moe, std::vector<Run>& runs) {
   }
 }
 
+// The input's rows in the order of the slots, so that every expert's tokens are neighbours.
+Input Ops::gather(const Input& input, int64_t slots) {
+  const int64_t columns = input.columns, per_row = (columns + kSpan - 1) / kSpan;
+  float* const x = slot_rows_.get(slots * columns);
+  Span* const spans = slot_spans_.get(slots * per_row);
+  pool_.for_range(slots, 32, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t t = slot_token_[static_cast<size_t>(i)];
+      std::copy_n(input.x + t * columns, columns, x + i * columns);
+      for (int64_t s = 0; s < per_row; ++s) spans[s * slots + i] = input.spans[s * input.tokens + t];
+    }
+  });
+  return {x, spans, slots, columns};
+}
+
 void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& moe) {
   const Input input = prepare(x, tokens, columns, norm, true, normed_, spans_);
   const int64_t experts = moe.router.rows, routed = tokens * moe.top_k;
@@ -138,7 +152,7 @@ void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& m
   pool_.for_each(chunks(experts), [&](int64_t chunk, int thread) {
     const int rows = rows_of_chunk(experts, chunk);
     float* const part = tile(thread, tokens);
-    k_.multiply(moe.router, chunk * kChunk, rows, input, nullptr, tokens, part);
+    k_.multiply(moe.router, chunk * kChunk, rows, input, tokens, part);
     for (int64_t t = 0; t < tokens; ++t) std::copy_n(part + t * kChunk, rows, scores + t * experts + chunk * kChunk);
   });
 
@@ -166,7 +180,7 @@ void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& m
   const int64_t inner = std::max(moe.gate.first.rows, moe.shared ? moe.shared->gate.rows : 0);
   const int64_t per_row = (inner + kSpan - 1) / kSpan;
   float* const hidden = hidden_.get(slots * inner);
-  gate_up(input, runs, slot_token_.data(), hidden, inner);
+  gate_up(gather(input, slots), runs, hidden, inner);
   Span* const spans = hidden_spans_.get(slots * per_row);
   const bool quantized = !is_float(moe.down.first.format) || (moe.shared && !is_float(moe.shared->down.format));
   if (quantized)
@@ -181,11 +195,9 @@ void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& m
   pool_.for_each(chunks(columns), [&](int64_t chunk, int thread) {
     const int rows = rows_of_chunk(columns, chunk);
     for (const Run& run : runs) {
-      Input in = inner_input;
-      in.x += run.first * inner;
-      in.spans += run.first;
+      const Input in = inner_input.from(run.first);
       float* const part = tile(thread, run.count);
-      k_.multiply(run.down, chunk * kChunk, rows, in, nullptr, run.count, part);
+      k_.multiply(run.down, chunk * kChunk, rows, in, run.count, part);
       for (int64_t i = 0; i < run.count; ++i) {
         const auto slot = static_cast<size_t>(run.first + i);
         float* const out = x + slot_token_[slot] * columns + chunk * kChunk;

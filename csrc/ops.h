@@ -93,8 +93,8 @@ class Ops {
 
   Input prepare(const float* x, int64_t tokens, int64_t columns, Norm norm, bool spans, Scratch<float>& normed,
                 Scratch<Span>& quantized);
-  void gate_up(const Input& input, const std::vector<Run>& runs, const int32_t* token_of, float* hidden,
-               int64_t stride);
+  void gate_up(const Input& input, const std::vector<Run>& runs, float* hidden, int64_t stride);
+  Input gather(const Input& input, int64_t slots);
   void list_runs(int64_t tokens, const Moe& moe, std::vector<Run>& runs);
   void make_rotation(int rotary_dim, double theta, int64_t start, int64_t tokens);
   void enter_cache(const Attention& op, const float* q, const float* k, const float* v, int64_t tokens,
@@ -105,8 +105,8 @@ class Ops {
   ThreadPool pool_;
   const Kernels& k_;
   std::vector<Scratch<float>> tile_;
-  Scratch<float> normed_, hidden_, scores_, heads_, parts_, conv_;
-  Scratch<Span> spans_, hidden_spans_;
+  Scratch<float> normed_, hidden_, scores_, heads_, parts_, conv_, slot_rows_;
+  Scratch<Span> spans_, hidden_spans_, slot_spans_;
   std::vector<int32_t> slot_token_, chosen_;
   std::vector<float> slot_weight_, chosen_weight_;
   struct {

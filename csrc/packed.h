@@ -107,49 +107,39 @@ struct PackedGroups {
 
 // Token tiles outside, panels inside: the tokens' spans stay in the first-level cache, the chunk's weights in the second.
 template <class Block, class F>
-inline void multiply_panels(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index,
-                            int64_t count, float* out, F&& multiply_span) {
+inline void multiply_panels(const Matrix& w, int64_t first, int rows, const Input& in, int64_t count, float* out,
+                            F&& multiply_span) {
   const int64_t spans = (w.columns + kSpan - 1) / kSpan;
   // What lies before the first fetch_ahead would otherwise arrive line by line.
   for (int64_t i = 0; i < std::min<int64_t>(kPrefetch, rows * w.row_stride); i += 64) __builtin_prefetch(w.row(first) + i);
   for_token_tiles(count, [&](int64_t token, auto n) {
-    const Span* base[kTileTokens];
-    for (int t = 0; t < n; ++t) base[t] = in.spans + (index ? index[token + t] : token + t);
     for (int r = 0; r < rows; r += kPanelRows) {
       const auto* const blocks = reinterpret_cast<const Block*>(w.row(first + r));
-      float* y[kTileTokens];
-      for (int t = 0; t < n; ++t) y[t] = out + (token + t) * kChunk + r;
-      for (int64_t s = 0; s < spans; ++s) {
-        const Span* a[kTileTokens];
-        for (int t = 0; t < n; ++t) a[t] = base[t] + s * in.tokens;
-        multiply_span(blocks, s, a, y, n);
-      }
+      float* const y = out + token * kChunk + r;
+      for (int64_t s = 0; s < spans; ++s) multiply_span(blocks, s, in.spans + s * in.tokens + token, y, n);
     }
   });
 }
 
 template <class Tile, class Block>
-void multiply_packed_k(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t count,
-                       float* out) {
-  multiply_panels<Block>(w, first, rows, in, index, count, out,
-                         [](const Block* blocks, int64_t s, const Span* const* a, float* const* y, auto n) {
+void multiply_packed_k(const Matrix& w, int64_t first, int rows, const Input& in, int64_t count, float* out) {
+  multiply_panels<Block>(w, first, rows, in, count, out,
+                         [](const Block* blocks, int64_t s, const Span* a, float* y, auto n) {
                            multiply_scaled<decltype(n)::value>(Tile{blocks[s]}, a, y);
                          });
 }
 
 template <class Block>
-void multiply_packed_groups(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index,
-                            int64_t count, float* out) {
+void multiply_packed_groups(const Matrix& w, int64_t first, int rows, const Input& in, int64_t count, float* out) {
   const int64_t groups = w.columns / 32;
-  multiply_panels<Block>(w, first, rows, in, index, count, out,
-                         [&](const Block* blocks, int64_t s, const Span* const* a, float* const* y, auto n) {
+  multiply_panels<Block>(w, first, rows, in, count, out,
+                         [&](const Block* blocks, int64_t s, const Span* a, float* y, auto n) {
                            const int here = static_cast<int>(std::min<int64_t>(8, groups - 8 * s));
                            multiply_grouped<decltype(n)::value>(PackedGroups<Block>{blocks + 8 * s}, here, a, y);
                          });
 }
 
-void multiply_packed(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t count,
-                     float* out) {
+void multiply_packed(const Matrix& w, int64_t first, int rows, const Input& in, int64_t count, float* out) {
   const auto run = [&]() {
     switch (w.format) {
       case Format::Q4_K_P16: return multiply_packed_k<PackedQ4KTile, PackedQ4K>;
@@ -163,7 +153,7 @@ void multiply_packed(const Matrix& w, int64_t first, int rows, const Input& in, 
       default: return multiply_packed_groups<PackedQ8_0>;
     }
   }();
-  run(w, first, rows, in, index, count, out);
+  run(w, first, rows, in, count, out);
 }
 
 // ---- One row as floats: the embedding of a tied head ----

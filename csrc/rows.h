@@ -7,10 +7,9 @@
 namespace inhouse::INHOUSE_ISA {
 
 template <class K, int N>
-void multiply_k_rows(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t,
-                     float* out) {
+void multiply_k_rows(const Matrix& w, int64_t first, int rows, const Input& in, int64_t, float* out) {
   const Span* a[N];
-  for (int i = 0; i < N; ++i) a[i] = in.spans + (index ? index[i] : i);
+  for (int i = 0; i < N; ++i) a[i] = in.spans + i;
   for (int r = 0; r < rows; ++r) {
     const auto* block = reinterpret_cast<const typename K::Block*>(w.row(first + r));
     F8 sum[N] = {};
@@ -25,11 +24,10 @@ void multiply_k_rows(const Matrix& w, int64_t first, int rows, const Input& in, 
 }
 
 template <class Block, int N>
-void multiply_signed_rows(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t,
-                          float* out) {
+void multiply_signed_rows(const Matrix& w, int64_t first, int rows, const Input& in, int64_t, float* out) {
   constexpr int kGroupBytes = std::is_same_v<Block, BlockIQ4_XS> ? sizeof(Block) / 8 : sizeof(Block);
   const Span* a[N];
-  for (int i = 0; i < N; ++i) a[i] = in.spans + (index ? index[i] : i);
+  for (int i = 0; i < N; ++i) a[i] = in.spans + i;
   for (int r = 0; r < rows; ++r) {
     const uint8_t* const row = w.row(first + r);
     F8 sum[N] = {};

@@ -21,5 +21,6 @@ const Kernels INHOUSE_ISA::kernels = {
     INHOUSE_ISA::delta_rule,
     INHOUSE_ISA::convolve,
     INHOUSE_ISA::unit,
+    INHOUSE_ISA::byte_products,
 };
 }

@@ -7,6 +7,9 @@ namespace {
 // than a person notices.
 constexpr int kSpins = 20000;
 
+// Now and then a spinning thread offers its processor: the one it waits for may have been put on the same.
+constexpr int kSpinsAtOnce = 128;
+
 inline void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -43,8 +46,8 @@ void ThreadPool::dispatch(Entry entry, void* context) {
     wake_.notify_all();
   }
   entry(context, 0);
-  for (int spin = 0; pending_.load(std::memory_order_acquire) > 0; ++spin) {
-    if (spin < kSpins) pause();
+  for (int spin = 1; pending_.load(std::memory_order_acquire) > 0; ++spin) {
+    if (spin % kSpinsAtOnce != 0) pause();
     else std::this_thread::yield();
   }
 }
@@ -53,7 +56,10 @@ void ThreadPool::worker(int thread) {
   uint32_t seen = 0;
   for (;;) {
     int spin = 0;
-    while (epoch_.load(std::memory_order_acquire) == seen && spin++ < kSpins) pause();
+    while (epoch_.load(std::memory_order_acquire) == seen && spin++ < kSpins) {
+      if (spin % kSpinsAtOnce != 0) pause();
+      else std::this_thread::yield();
+    }
     if (epoch_.load() == seen) {
       std::unique_lock lock(mutex_);
       parked_.fetch_add(1);

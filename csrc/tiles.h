@@ -8,9 +8,9 @@ namespace inhouse::INHOUSE_ISA {
 
 // Integer scales. Tile: kGroupSteps steps share a scale; kMax is the largest code; code(stretch, i, v), where a stretch is
 // eight steps; fetch_ahead(stretch) before each; scale(stretch, i, v) for scale_add; min_pair(p, v) of groups 2p and 2p + 1; d(v), dmin(v).
-// y[t][row] += tile · token t, for T tokens.
+// y[t · kChunk + row] += tile · token t, for T tokens whose spans lie side by side.
 template <int T, class Tile>
-inline void multiply_scaled(const Tile& tile, const Span* const* a, float* const* y) {
+inline void multiply_scaled(const Tile& tile, const Span* a, float* y) {
   constexpr int kFlush = std::min(Tile::kGroupSteps, exact_steps(Tile::kMax));
   constexpr int kChains = std::clamp(4 / (T * kVectors), 1, std::min(kFlush, 2));  // hides the latency of a lone sum
   V total[T][kVectors];
@@ -34,7 +34,7 @@ inline void multiply_scaled(const Tile& tile, const Span* const* a, float* const
         for (int v = 0; v < kVectors; ++v) code[v] = tile.code(stretch, i, v);
 #pragma GCC unroll 12
         for (int t = 0; t < T; ++t) {
-          const V act = broadcast4(a[t]->q + 32 * stretch + 4 * i);
+          const V act = broadcast4(a[t].q + 32 * stretch + 4 * i);
 #pragma GCC unroll 4
           for (int v = 0; v < kVectors; ++v)
             sum[t][v][i % kChains] = dot_codes(sum[t][v][i % kChains], code[v], act);
@@ -60,21 +60,21 @@ inline void multiply_scaled(const Tile& tile, const Span* const* a, float* const
       const V pair = tile.min_pair(p, v);
 #pragma GCC unroll 12
       for (int t = 0; t < T; ++t) {
-        const int16_t* const sums = kGroups == 8 ? a[t]->sum32 : a[t]->sum16;
+        const int16_t* const sums = kGroups == 8 ? a[t].sum32 : a[t].sum16;
         mins[t] = dot_pairs(mins[t], pair, broadcast4(reinterpret_cast<const int8_t*>(sums + 2 * p)));
       }
     }
     const FL d = tile.d(v), dmin = tile.dmin(v);
 #pragma GCC unroll 12
     for (int t = 0; t < T; ++t)
-      add_lanes(y[t] + v * kLanes, (d * to_float(total[t][v]) - dmin * to_float(mins[t])) * a[t]->d);
+      add_lanes(y + t * kChunk + v * kLanes, (d * to_float(total[t][v]) - dmin * to_float(mins[t])) * a[t].d);
   }
 }
 
 // Float scales. Tile: kSigned says whether codes are signed bytes, kMax is the largest unsigned one; group(g) yields 32
 // columns: code(i, v), and w = d(v) · code + m(v).
 template <int T, class Tile>
-inline void multiply_grouped(const Tile& tile, int groups, const Span* const* a, float* const* y) {
+inline void multiply_grouped(const Tile& tile, int groups, const Span* a, float* y) {
   constexpr int kFlush = Tile::kSigned ? 8 : exact_steps(Tile::kMax);
   FL sum[T][kVectors] = {};
   for (int g = 0; g < groups; ++g) {
@@ -99,7 +99,7 @@ inline void multiply_grouped(const Tile& tile, int groups, const Span* const* a,
           const V code = group.code(i, v);
 #pragma GCC unroll 12
           for (int t = 0; t < T; ++t) {
-            const V act = broadcast4(a[t]->q + 32 * g + 4 * i);
+            const V act = broadcast4(a[t].q + 32 * g + 4 * i);
             if constexpr (Tile::kSigned)
               total[t][v] = dot_signed(total[t][v], code, act);
             else
@@ -117,11 +117,11 @@ inline void multiply_grouped(const Tile& tile, int groups, const Span* const* a,
       const FL d = group.d(v), m = group.m(v);
 #pragma GCC unroll 12
       for (int t = 0; t < T; ++t)
-        sum[t][v] += d * to_float(total[t][v]) + m * static_cast<float>(a[t]->sum32[g]);
+        sum[t][v] += d * to_float(total[t][v]) + m * static_cast<float>(a[t].sum32[g]);
     }
   }
   for (int t = 0; t < T; ++t)
-    for (int v = 0; v < kVectors; ++v) add_lanes(y[t] + v * kLanes, sum[t][v] * a[t]->d);
+    for (int v = 0; v < kVectors; ++v) add_lanes(y + t * kChunk + v * kLanes, sum[t][v] * a[t].d);
 }
 
 // ---- Tiles unpacked on the fly ----
@@ -197,42 +197,33 @@ struct alignas(64) SignedTile {
 
 // Runs multiply(token spans, outputs, T as a type) over all tokens for one span of columns.
 template <class F>
-inline void for_tokens(const Input& in, int64_t span, const int32_t* index, int64_t count, float* out, F&& multiply) {
+inline void for_tokens(const Input& in, int64_t span, int64_t count, float* out, F&& multiply) {
   const Span* const base = in.spans + span * in.tokens;
-  for_token_tiles(count, [&](int64_t first, auto n) {
-    const Span* a[kTileTokens];
-    float* y[kTileTokens];
-    for (int t = 0; t < n; ++t) {
-      a[t] = base + (index ? index[first + t] : first + t);
-      y[t] = out + (first + t) * kChunk;
-    }
-    multiply(a, y, n);
-  });
+  for_token_tiles(count, [&](int64_t first, auto n) { multiply(base + first, out + first * kChunk, n); });
 }
 
 template <class K>
-void multiply_k_tiles(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index, int64_t count,
-                      float* out) {
+void multiply_k_tiles(const Matrix& w, int64_t first, int rows, const Input& in, int64_t count, float* out) {
   for (int64_t s = 0; s < w.columns / kSpan; ++s)
     for (int r = 0; r < rows; r += kPanelRows) {
       KTile<K> tile;
       tile.fill(w, first + r, std::min(kPanelRows, rows - r), s);
-      for_tokens(in, s, index, count, out + r, [&](const Span* const* a, float* const* y, auto n) {
+      for_tokens(in, s, count, out + r, [&](const Span* a, float* y, auto n) {
         multiply_scaled<decltype(n)::value>(tile, a, y);
       });
     }
 }
 
 template <class Block>
-void multiply_signed_tiles(const Matrix& w, int64_t first, int rows, const Input& in, const int32_t* index,
-                           int64_t count, float* out) {
+void multiply_signed_tiles(const Matrix& w, int64_t first, int rows, const Input& in, int64_t count,
+                           float* out) {
   const int64_t groups = w.columns / 32;
   for (int64_t g = 0; g < groups; g += 8)
     for (int r = 0; r < rows; r += kPanelRows) {
       SignedTile tile;
       const int here = static_cast<int>(std::min<int64_t>(8, groups - g));
       tile.fill<Block>(w, first + r, std::min(kPanelRows, rows - r), g, here);
-      for_tokens(in, g / 8, index, count, out + r, [&](const Span* const* a, float* const* y, auto n) {
+      for_tokens(in, g / 8, count, out + r, [&](const Span* a, float* y, auto n) {
         multiply_grouped<decltype(n)::value>(tile, here, a, y);
       });
     }

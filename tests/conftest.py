@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,15 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STARTER = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def packed_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where models that tests open are packed to: not into the user's own folder."""
+    root = tmp_path_factory.mktemp("packed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inhouse.engine.open.default_copies", lambda: root)
+        yield root
 
 
 @pytest.fixture(scope="session")

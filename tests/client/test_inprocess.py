@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,10 +32,13 @@ class RecordingEngine:
         prefill: str = "",
         *,
         template_flags: Mapping[str, Any] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> Generator[Chunk]:
         self.asked = SimpleNamespace(
-            messages=messages, params=params, tools=tools, prefill=prefill, flags=template_flags
-        )
+            messages=messages, params=params, tools=tools, prefill=prefill, flags=template_flags,
+            progress=progress, cancelled=cancelled,
+        )  # fmt: skip
         try:
             yield from self.chunks
         finally:
@@ -71,12 +74,18 @@ def test_every_field_of_a_request_reaches_the_engine() -> None:
         Message("tool", "nothing", tool_call_id="call_0", name="look"),
     ]
     schema = {"type": "object", "properties": {"at": {"type": "integer"}}}
-    request = ChatRequest(messages, [Tool("look", "Looks.", schema)], sampling, "So")
+    seen: list[int] = []
+    request = ChatRequest(
+        messages, [Tool("look", "Looks.", schema)], sampling, "So",
+        cancelled=lambda: True, progress=lambda done, total: seen.extend((done, total)),
+    )  # fmt: skip
     client = InProcessClient(engine, template_flags={"enable_thinking": False})
     assert complete(client, request).message.content == "So"
     assert engine.asked.flags == {"enable_thinking": False}
     assert engine.asked.params == SamplingParams(0.5, 30, 0.9, 0.1, 0.2, 0.3, 1.1, 7, ("x",), 100)
     assert engine.asked.prefill == "So"
+    engine.asked.progress(3, 9)
+    assert (seen, engine.asked.cancelled()) == ([3, 9], True)
     function = {"name": "look", "arguments": '{"at": 1}'}
     assert engine.asked.messages == [
         {"role": "system", "content": "Be brief."},

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Tokens
 from functools import partial
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import Reader
 
 from inhouse.engine.cache import PAGE, PrefixCache
-from inhouse.engine.runner import ModelRunner
 from inhouse.engine.sequence import Sequence
 from inhouse.models import CausalLM
 
@@ -29,11 +28,10 @@ def ask(
     model: CausalLM, cache: PrefixCache, prompt: Tokens[int], answer: int = 3, chunk: int = 7
 ) -> tuple[list[int], npt.NDArray[np.float32], int]:
     """Greedy answer, the logits after the prompt, and how many tokens were remembered."""
-    runner = ModelRunner(model, Lock(), chunk)
+    runner = Reader(model, chunk)
     sequence = cache.acquire(prompt)
     cached = len(sequence.ids)
     first = runner.prefill(sequence, prompt, marks=marks(prompt), keep=partial(cache.keep, states=True))
-    assert first is not None
     logits, tokens = first, []
     for _ in range(answer):
         tokens.append(int(logits.argmax()))
@@ -43,7 +41,7 @@ def ask(
 
 
 def cold(model: CausalLM, prompt: Tokens[int]) -> npt.NDArray[np.float32]:
-    return ModelRunner(model, Lock()).logits(prompt)[-1]
+    return Reader(model).logits(prompt)[-1]
 
 
 TOKENS = st.lists(st.integers(0, 3), min_size=1, max_size=12)  # few distinct ones, so that prompts share beginnings
@@ -129,7 +127,7 @@ def test_the_budget_holds_and_the_oldest_goes_first(model: CausalLM) -> None:
 
 def test_sequences_in_use_never_share_state(model: CausalLM) -> None:
     cache = PrefixCache(model.new_layers, PLENTY)
-    runner = ModelRunner(model, Lock(), 7)
+    runner = Reader(model, 7)
     prompt = list(range(1, 20))
     ask(model, cache, prompt)
     one, two = cache.acquire([*prompt, 1, 2]), cache.acquire([*prompt, 3, 4])
@@ -142,9 +140,8 @@ def test_sequences_in_use_never_share_state(model: CausalLM) -> None:
 
 
 def test_a_sequence_grows_beyond_its_first_room(model: CausalLM) -> None:
-    runner = ModelRunner(model, Lock(), 100)
+    runner = Reader(model, 100)
     sequence = Sequence(model.new_layers)
     prompt = [t % 60 for t in range(700)]
     logits = runner.prefill(sequence, prompt)
-    assert logits is not None
     np.testing.assert_allclose(logits, cold(model, prompt), atol=TOLERANCE)

@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
+from reading import Reader
 from tiny import recurrent_model
 
 from inhouse.engine.cache import PrefixCache
 from inhouse.engine.disk import DiskTier, clear_cache, list_cache
-from inhouse.engine.runner import ModelRunner
 from inhouse.kernels.reference import ReferenceBackend
 from inhouse.models import CausalLM
 
@@ -45,8 +44,8 @@ def ask(model: CausalLM, cache: PrefixCache, prompt: list[int]) -> int:
     """Reads a prompt, checks its logits, and says how many tokens were known."""
     sequence = cache.acquire(prompt)
     known = len(sequence.ids)
-    logits = ModelRunner(model, Lock()).prefill(sequence, prompt)
-    np.testing.assert_allclose(logits, ModelRunner(model, Lock()).logits(prompt)[-1], atol=TOLERANCE)
+    logits = Reader(model).prefill(sequence, prompt)
+    np.testing.assert_allclose(logits, Reader(model).logits(prompt)[-1], atol=TOLERANCE)
     cache.release(sequence)
     return known
 
@@ -84,7 +83,7 @@ def test_a_killed_writer_leaves_only_what_is_sound(tmp_path: Path) -> None:
 
 def test_damaged_files_are_dropped_and_never_used(model: CausalLM, tmp_path: Path) -> None:
     chance = random.Random(0)
-    for turn in range(9):
+    for turn in range(30):
         cache = cache_in(model, tmp_path)
         ask(model, cache, PROMPT)
         cache.close()

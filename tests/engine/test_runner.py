@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from collections.abc import Sequence as Tokens
 from functools import partial
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import pytest
+from reading import Reader
 
 from inhouse.engine.cache import PrefixCache
-from inhouse.engine.runner import ModelRunner
 from inhouse.engine.sequence import Sequence
 from inhouse.models import CausalLM, Segment
 
@@ -26,10 +26,10 @@ class Failing:
         self.config, self.new_layers, self.logits = model.config, model.new_layers, model.logits
         self._model, self._error, self._left, self._layers = model, error, nth, layers
 
-    def hidden(self, segments: Tokens[Segment]) -> Any:
+    def by_layer(self, segments: Tokens[Segment]) -> Generator[None, None, Any]:
         self._left -= 1
         if self._left:
-            return self._model.hidden(segments)
+            return (yield from self._model.by_layer(segments))
         moved = [Segment(segment.ids, self._model.new_layers(1000)) for segment in segments]
         for segment, twin in zip(segments, moved, strict=True):
             twin.layers[: self._layers] = segment.layers[: self._layers]  # type: ignore[index]
@@ -39,30 +39,15 @@ class Failing:
 
 @pytest.mark.parametrize("chunk", [1, 3, 16, 512])
 def test_chunks_do_not_matter(model: CausalLM, chunk: int) -> None:
-    whole = ModelRunner(model, Lock()).logits(PROMPT)
+    whole = Reader(model).logits(PROMPT)
     assert whole.shape == (len(PROMPT), model.config.vocab_size)
     assert whole.dtype == np.float32
-    np.testing.assert_allclose(ModelRunner(model, Lock(), chunk).logits(PROMPT), whole, atol=TOLERANCE)
+    np.testing.assert_allclose(Reader(model, chunk).logits(PROMPT), whole, atol=TOLERANCE)
     sequence = Sequence(model.new_layers)
-    runner = ModelRunner(model, Lock(), chunk)
+    runner = Reader(model, chunk)
     last = runner.prefill(sequence, PROMPT[:-2], marks={5, 11})
-    assert last is not None
     np.testing.assert_allclose(last, whole[-3], atol=TOLERANCE)
     np.testing.assert_allclose(runner.step(sequence, PROMPT[-2]), whole[-2], atol=TOLERANCE)
-
-
-def test_progress_and_cancelling_between_chunks(model: CausalLM) -> None:
-    runner = ModelRunner(model, Lock(), 20)
-    seen: list[tuple[int, int]] = []
-    sequence = Sequence(model.new_layers)
-    stopped = runner.prefill(
-        sequence, PROMPT, progress=lambda done, total: seen.append((done, total)), cancelled=lambda: len(seen) == 2
-    )
-    assert stopped is None
-    assert seen == [(20, 50), (40, 50)]
-    resumed = runner.prefill(sequence, PROMPT)  # what was computed is not lost
-    assert resumed is not None
-    np.testing.assert_allclose(resumed, runner.logits(PROMPT)[-1], atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
@@ -72,13 +57,12 @@ def test_an_interrupted_pass_leaves_the_cache_sound(
     model: CausalLM, error: type[BaseException], nth: int, layers: int
 ) -> None:
     cache = PrefixCache(model.new_layers, 1 << 30)
-    failing = ModelRunner(Failing(model, error, nth, layers), Lock(), 20)  # type: ignore[arg-type]
+    failing = Reader(Failing(model, error, nth, layers), 20)  # type: ignore[arg-type]
     sequence = cache.acquire(PROMPT)
     with pytest.raises(error):
         failing.prefill(sequence, PROMPT, marks={10, 30, 49}, keep=partial(cache.keep, states=True))
     cache.release(sequence)
     again = cache.acquire(PROMPT)
-    runner = ModelRunner(model, Lock(), 20)
+    runner = Reader(model, 20)
     logits = runner.prefill(again, PROMPT)
-    assert logits is not None
     np.testing.assert_allclose(logits, runner.logits(PROMPT)[-1], atol=TOLERANCE)

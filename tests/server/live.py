@@ -17,7 +17,6 @@ from inhouse.server.engine import Model
 from inhouse.server.keys import KeyRing
 from inhouse.server.listen import Server, configure
 from inhouse.server.settings import Settings
-from inhouse.server.threads import ThreadedEngine
 
 Serve = Callable[..., str]
 Client = Callable[..., openai.OpenAI]
@@ -29,7 +28,7 @@ def serving(llm: LLM, keys: KeyRing | None = None, **settings: Any) -> Iterator[
     """Serves `llm` as "tiny" while the context lasts; gives the server's URL."""
     chosen = Settings(**{"model": "tiny", **settings})
     model = Model(chosen.model, llm.config.architecture, llm.context, llm.tokenizer)
-    app = create_app(ThreadedEngine(llm), model, chosen, keys)
+    app = create_app(llm.engine, model, chosen, keys)
     urls: Queue[str] = Queue()
     server = Server(configure(app, chosen, 0), urls.put)
     thread = threading.Thread(target=server.run)

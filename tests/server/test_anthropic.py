@@ -39,6 +39,19 @@ def test_streams(says: Serve, claude: Claude) -> None:
     assert answer.stop_reason == "end_turn"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_stops_before_a_text_and_says_which(says: Serve, claude: Claude, stream: bool) -> None:
+    options: Any = {"model": "tiny", "messages": HELLO, "max_tokens": 20, "stop_sequences": ["never", "da"]}
+    api = claude(says("Good", " day", "!!")).messages
+    if stream:
+        with api.stream(**options) as events:
+            answer: anthropic.types.Message = events.get_final_message()
+    else:
+        answer = api.create(**options)
+    assert answer.content[0].text == "Good "  # type: ignore[union-attr]
+    assert (answer.stop_reason, answer.stop_sequence) == ("stop_sequence", "da")
+
+
 def test_runs_out_of_tokens(says: Serve, claude: Claude) -> None:
     answer = claude(says("Good", " day", "!!")).messages.create(model="tiny", messages=HELLO, max_tokens=2)
     assert answer.stop_reason == "max_tokens"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import openai
 import pytest
 from live import Client
 
@@ -79,3 +80,17 @@ def test_says_that_there_is_no_model(tmp_path: Path) -> None:
         _, told = server.communicate(timeout=30)
         assert server.returncode == 1
         assert "inhouse pull" in told
+
+
+def test_tells_clients_to_come_later(tiny_file: Path, tmp_path: Path, client: Client) -> None:
+    with process(tmp_path, tiny_file, "--threads", 1, "--queue", 1) as server:
+        url = url_of(server)
+        body = {"model": "tiny", "prompt": "x", "max_tokens": 4000, "stream": True, "extra_body": {"ignore_eos": True}}
+        first = client(url).completions.create(**body)
+        next(first)
+        with pytest.raises(openai.RateLimitError) as caught:
+            client(url).completions.create(**body)
+        assert int(caught.value.response.headers["retry-after"]) >= 1
+        first.close()
+        patient = client(url, max_retries=5)
+        assert patient.completions.create(model="tiny", prompt="x", max_tokens=2).choices[0].finish_reason == "length"

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
-from inhouse.cli.common import Subparsers, add_model, command, gigabytes, model_path, positive, print_json, print_table
+from inhouse.cli.common import (
+    Subparsers,
+    add_model,
+    command,
+    gigabytes,
+    model_path,
+    packed_copies,
+    positive,
+    print_json,
+    print_table,
+)
 from inhouse.cli.meter import Meter
+from inhouse.engine.packing import packed_or_not
 from inhouse.evals.bench import Plan, Report, bench
+from inhouse.evals.profile import Profile, profile
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -16,7 +29,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "Measure how fast a model reads prompts (prefill) and writes (decode), its time to the first token, its peak "
         "memory, and how much of this machine's memory bandwidth decoding uses. With --vs llama.cpp, the two take "
         "turns in the same run.",
-        "inhouse bench starter\ninhouse bench starter --vs llama.cpp --json\n"
+        "inhouse bench starter\ninhouse bench starter --profile\ninhouse bench starter --vs llama.cpp --json\n"
         "inhouse synth --like qwen3.6-35b-a3b -o full.gguf && inhouse bench full.gguf",
     )
     add_model(parser)
@@ -26,20 +39,70 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--threads", type=positive, metavar="N", help="processors to use (default: all)")
     parser.add_argument("--prompts", type=_sizes, default=Plan.prompts, metavar="N,N", help="default: 128,512,2048")
     parser.add_argument("--repeats", type=positive, default=Plan.repeats, metavar="N", help="medians of N (default 3)")
+    parser.add_argument("--no-pack", action="store_true", help="use the file as it is, without a packed copy")
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="instead: each op's time, bytes and operations against the roofs",
+    )
     parser.add_argument("--json", action="store_true", help="write JSON")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.profile:
+        return _run_profile(args)
     plan = Plan(prompts=args.prompts, repeats=args.repeats)
     with Meter() as meter:
         report = bench(
-            model_path(args.model), plan=plan, threads=args.threads, peer=args.vs is not None, progress=meter.update
+            model_path(args.model),
+            plan=plan,
+            threads=args.threads,
+            peer=args.vs is not None,
+            copies=None if args.no_pack else packed_copies(),
+            progress=meter.update,
         )
     if args.json:
         print_json(report.to_json())
     else:
         _print(report)
     return 0
+
+
+def _run_profile(args: argparse.Namespace) -> int:
+    path = model_path(args.model)
+    with Meter() as meter:
+        if not args.no_pack:
+            path = packed_or_not(path, packed_copies(), partial(meter.update, "packing"))
+        report = profile(path, prompt=args.prompts[-1], threads=args.threads, progress=meter.update)
+    if args.json:
+        print_json(report.to_json())
+    else:
+        _print_profile(report)
+    return 0
+
+
+def _print_profile(report: Profile) -> None:
+    roofs = report.roofs
+    print(f"{report.model}, {report.engine}")
+    print(f"roofs: {gigabytes(roofs.bytes_per_second)}/s read, {roofs.operations_per_second / 1e9:.0f} GOP/s on bytes")
+    for phase in report.phases:
+        rate = phase.tokens / phase.seconds
+        print(f"\n{phase.name}: {phase.tokens} tokens in {phase.seconds:.3f} s of ops, {rate:.1f} tok/s")
+        rows = [("op", "calls", "ms", "share", "MB", "GB/s", "GOP/s", "of roof")]
+        for name, cost in phase.ops.items():
+            rows.append(
+                (
+                    name,
+                    f"{cost.calls}",
+                    f"{cost.seconds * 1e3:.1f}",
+                    f"{cost.seconds / phase.seconds:.0%}",
+                    f"{cost.bytes / 1e6:.1f}",
+                    f"{cost.bytes / cost.seconds / 1e9:.1f}",
+                    f"{cost.operations / cost.seconds / 1e9:.0f}",
+                    f"{phase.roof_share(cost, roofs):.0%}",
+                )
+            )
+        print_table(rows)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
-from pathlib import Path
-from types import FrameType
+from collections.abc import Generator, Mapping
+from contextlib import closing
 
 from inhouse.cli.common import (
     Subparsers,
@@ -23,7 +19,9 @@ from inhouse.cli.common import (
     template_flags,
 )
 from inhouse.cli.meter import Meter
+from inhouse.cli.opening import open_llm
 from inhouse.cli.sampling import add_sampling, sampling
+from inhouse.cli.terminal import interruptible, line_editing, lines
 from inhouse.engine import LLM, Chunk, SamplingParams, Usage
 from inhouse.errors import ContextLengthError, TemplateError
 
@@ -33,9 +31,6 @@ _HELP = """\
 /clear           forget the conversation
 /exit            leave (or Ctrl-D)
 A line that ends with \\ goes on in the next one. Ctrl-C stops an answer."""
-
-_HISTORY_LINES = 1000
-_NAP = 0.2  # seconds that a Ctrl-C may be overlooked
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -56,9 +51,9 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     params = sampling(args)
-    with LLM(model_path(args.model), threads=args.threads, context=args.context) as llm:
+    with open_llm(model_path(args.model), args) as llm:
         print(f"{args.model}, {llm.context:,} tokens of context. /help for help, Ctrl-D to leave.", file=sys.stderr)
-        with _line_editing(home() / "chat_history"):
+        with line_editing(home() / "chat_history"):
             _Conversation(llm, params, args.system, template_flags(args)).run()
     return 0
 
@@ -75,7 +70,7 @@ class _Conversation:
 
     def run(self) -> None:
         """Until the user leaves."""
-        for line in _lines():
+        for line in lines():
             word, _, rest = line.partition(" ")
             if not line:
                 continue
@@ -105,7 +100,7 @@ class _Conversation:
         system = [{"role": "system", "content": self._system}] if self._system else []
         answer: dict[str, str] = {}
         try:
-            with _interruptible() as stop, Meter() as meter:
+            with interruptible() as stop, Meter() as meter:
 
                 def reading(done: int, total: int) -> None:
                     meter.update("reading", done, total)
@@ -167,101 +162,3 @@ def _figures(usage: Usage, first: float, rest: float, stopped: bool) -> str:
 
 def _dim(text: str) -> str:
     return f"\x1b[2m{text}\x1b[0m" if sys.stdout.isatty() else text
-
-
-def _lines() -> Iterator[str]:
-    """What the user enters, stripped. Ctrl-C drops a line half written, Ctrl-D ends."""
-    begun = ""
-    while True:
-        try:
-            if sys.stdin.isatty():
-                with _attentive():
-                    line = input("... " if begun else "> ")
-            else:
-                line = input()
-        except EOFError:
-            print(file=sys.stderr)
-            return
-        except KeyboardInterrupt:
-            print("\n(Ctrl-D or /exit to leave)", file=sys.stderr)
-            begun = ""
-            continue
-        if line.endswith("\\"):
-            begun += line[:-1] + "\n"
-            continue
-        yield (begun + line).strip()
-        begun = ""
-
-
-@contextmanager
-def _attentive() -> Iterator[None]:
-    """While this lasts, no Ctrl-C is overlooked.
-
-    CPython's readline sees a signal only if it comes while it sleeps; one that comes just before waits for the next
-    key. So it is woken now and then.
-    """
-    done = threading.Event()
-    main = threading.get_ident()
-
-    def wake() -> None:
-        while not done.wait(_NAP):
-            signal.pthread_kill(main, signal.SIGURG)
-
-    before = signal.signal(signal.SIGURG, lambda number, frame: None)  # merely having a handler ends the sleep
-    waker = threading.Thread(target=wake, daemon=True)
-    waker.start()
-    try:
-        yield
-    finally:
-        done.set()
-        waker.join()
-        signal.signal(signal.SIGURG, before)
-
-
-class _Flag:
-    """Set by the first Ctrl-C."""
-
-    def __init__(self) -> None:
-        self._set = False
-
-    def is_set(self) -> bool:
-        return self._set
-
-    def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """The first time the answer ends at its next token; the second time at once."""
-        if self._set:
-            raise KeyboardInterrupt
-        self._set = True
-
-
-@contextmanager
-def _interruptible() -> Iterator[_Flag]:
-    """While this lasts, Ctrl-C sets the flag."""
-    flag = _Flag()
-    before = signal.signal(signal.SIGINT, flag.on_signal)
-    try:
-        yield flag
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _line_editing(history: Path) -> Iterator[None]:
-    """Editing keys and a history that survives, where this Python has readline and a terminal."""
-    try:
-        import readline
-    except ImportError:
-        yield
-        return
-    if not sys.stdin.isatty():
-        yield
-        return
-    readline.set_history_length(_HISTORY_LINES)
-    if history.exists():
-        readline.read_history_file(history)
-    try:
-        yield
-    finally:
-        history.parent.mkdir(parents=True, exist_ok=True)
-        readline.write_history_file(history)
-        history.chmod(0o600)

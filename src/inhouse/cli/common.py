@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from inhouse.errors import ParameterError
-from inhouse.store import Store, default_root, resolve
+from inhouse.store import PackedCopies, Store, default_root, resolve
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -41,6 +41,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens of prompt and answer together (default: what memory allows)",
     )
+    parser.add_argument("--no-pack", action="store_true", help="use the file as it is, without a packed copy")
 
 
 def add_thinking(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +61,17 @@ def positive(text: str) -> int:
     return number
 
 
+def gib(text: str) -> int:
+    """An argument in GiB, as bytes."""
+    try:
+        size = float(text)
+    except ValueError:
+        size = -1.0
+    if not 0 <= size < 1 << 20:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of GiB")
+    return int(size * (1 << 30))
+
+
 def home(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder for all that the program keeps: INHOUSE_HOME, or `inhouse` in the XDG data folder."""
     if environ.get("INHOUSE_HOME"):
@@ -74,8 +86,22 @@ def environment_python(environ: Mapping[str, str] = os.environ) -> str | None:
     return str(Path(active) / "bin" / "python") if active else None
 
 
+def cache_folder() -> Path:
+    """Where what was read of past conversations is kept."""
+    return home() / "cache"
+
+
+def api_key(environ: Mapping[str, str] = os.environ) -> str:
+    """The key for a server that wants one."""
+    return environ.get("INHOUSE_API_KEY", "")
+
+
 def store() -> Store:
     return Store(home() / "models")
+
+
+def packed_copies() -> PackedCopies:
+    return PackedCopies(home() / "packed")
 
 
 def model_path(path_or_name: str) -> Path:

@@ -6,10 +6,11 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from inhouse.cli.common import Subparsers, add_model, command, model_path, positive, print_json
+from inhouse.cli.common import Subparsers, add_model, command, model_path, packed_copies, positive, print_json
 from inhouse.cli.meter import Meter
 from inhouse.client.inprocess import InProcessClient
 from inhouse.client.types import ChatClient, FinishReason, Sampling
@@ -27,6 +28,7 @@ from inhouse.evals.humaneval import (
 from inhouse.evals.humaneval_run import Progress, Report
 from inhouse.evals.humaneval_run import run as measure
 from inhouse.evals.llamacpp import LlamaCppClient
+from inhouse.evals.perplexity import WINDOW, library_text, llama_cpp, perplexity
 
 _CONTEXT = 4096  # tokens: the longest problem and the longest answer allowed
 
@@ -35,15 +37,18 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = command(
         subparsers,
         "eval",
-        "Let a model write the 164 functions of HumanEval, run their tests confined, and report the share that passes "
-        "at the first attempt (pass@1, greedy). With --out, an interrupted run goes on where it stopped.",
+        "HumanEval: let a model write its 164 functions, run their tests confined, and report the share that passes at "
+        "the first attempt (pass@1, greedy). With --out, an interrupted run goes on where it stopped. Perplexity: how "
+        "surprised a model is by a text, token by token.",
         "inhouse eval humaneval starter --limit 40\n"
         "inhouse eval humaneval starter --out starter.jsonl --json\n"
-        "inhouse eval humaneval starter --limit 40 --vs llama.cpp",
+        "inhouse eval humaneval starter --limit 40 --vs llama.cpp\n"
+        "inhouse eval perplexity starter --limit 20000 --vs llama.cpp",
     )
-    parser.add_argument("what", choices=["humaneval"], help="what to measure")
+    parser.add_argument("what", choices=["humaneval", "perplexity"], help="what to measure")
     add_model(parser)
-    parser.add_argument("--limit", type=positive, metavar="N", help="N of the problems, evenly spread (default: all)")
+    parser.add_argument("--limit", type=positive, metavar="N", help="N problems, or N tokens (default: all)")
+    parser.add_argument("--text", type=Path, metavar="FILE", help="for perplexity (default: Python's own library)")
     parser.add_argument("--mode", choices=get_args(Mode), default="chat", help="how to ask (default: chat)")
     parser.add_argument("--max-tokens", type=positive, default=768, metavar="N", help="of an answer (default 768)")
     parser.add_argument(
@@ -56,6 +61,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     model = model_path(args.model)
+    if args.what == "perplexity":
+        return _perplexity(args, model)
     problems = _sample(load_problems(), args.limit)
     with tempfile.TemporaryDirectory(prefix="inhouse-eval-") as scratch:
         out = args.out or Path(scratch) / "results.jsonl"
@@ -73,6 +80,23 @@ def run(args: argparse.Namespace) -> int:
             f"{name}: pass@1 {report.pass_at_1:.1%} ({report.passed} of {report.problems}; {len(report.timed_out)} "
             f"timed out, {len(report.cut_off)} cut off), {report.tokens} tokens at {speed:.1f} tok/s"
         )
+    return 0
+
+
+def _perplexity(args: argparse.Namespace, model: Path) -> int:
+    text = library_text() if args.text is None else args.text.read_text(encoding="utf-8")
+    with Meter() as meter:
+        with LLM(model, threads=args.threads, packed_root=packed_copies().root, context=WINDOW, cache_bytes=0) as llm:
+            ids = llm.tokenizer.encode(text, special=False)[: args.limit]
+            results = {"inhouse": perplexity(llm.logits, ids, progress=partial(meter.update, "inhouse"))}
+        if args.vs is not None:
+            with llama_cpp(model, args.threads) as score:
+                results["llama.cpp"] = perplexity(score, ids, progress=partial(meter.update, "llama.cpp"))
+    if args.json:
+        print_json({name: result.to_json() for name, result in results.items()})
+        return 0
+    for name, result in results.items():
+        print(f"{name}: perplexity {result.value:.4f} over {result.tokens} tokens")
     return 0
 
 
@@ -117,7 +141,7 @@ def _solver(mode: Mode, client: ChatClient, text: TextGenerator, sampling: Sampl
 
 
 def _ours(args: argparse.Namespace, model: Path, sampling: Sampling) -> tuple[Solver, Callable[[], Any]]:
-    llm = LLM(model, threads=args.threads)
+    llm = LLM(model, threads=args.threads, packed_root=packed_copies().root)
 
     def text(prompt: str, sampling: Sampling) -> tuple[str, FinishReason, int]:
         params = llm.sampling_params(

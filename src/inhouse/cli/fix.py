@@ -14,9 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import psutil
-
 from inhouse.agent import FixOptions, FixResult, fix
+from inhouse.cli.chat_client import largest_model
 from inhouse.cli.common import (
     Subparsers,
     add_engine,
@@ -25,12 +24,11 @@ from inhouse.cli.common import (
     environment_python,
     model_path,
     positive,
-    store,
 )
+from inhouse.cli.opening import open_llm
 from inhouse.cli.repair_view import JsonLines, RepairView, show_diff
 from inhouse.client.inprocess import InProcessClient
-from inhouse.engine import LLM
-from inhouse.errors import ModelNotFoundError, ParameterError, SandboxError
+from inhouse.errors import ParameterError, SandboxError
 from inhouse.workspace import Sandbox
 from inhouse.workspace.checkout import apply
 
@@ -79,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     problem = (sys.stdin.read() if args.problem == "-" else args.problem).strip()
     if not problem:
         raise ParameterError("the problem is empty; say in a sentence what is wrong")
-    model = model_path(args.model) if args.model is not None else _largest_model()
+    model = model_path(args.model) if args.model is not None else largest_model()
     options = FixOptions(
         minutes=args.minutes,
         attempts=args.attempts,
@@ -95,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 def _repair(args: argparse.Namespace, model: Path, problem: str, options: FixOptions) -> FixResult:
     with JsonLines() if args.json else RepairView() as view:
         view.loading(model.name)
-        with LLM(model, threads=args.threads, context=args.context) as llm:
+        with open_llm(model, args) as llm:
             client = InProcessClient(llm, template_flags={"enable_thinking": False})
             return fix(client, args.repo, problem, args.test, options, view.show)
 
@@ -150,15 +148,6 @@ def _sandboxed(args: argparse.Namespace) -> bool:
             raise SandboxError("nothing was run, since it cannot be confined here; see docs/safety.md") from None
         return False
     return True
-
-
-def _largest_model() -> Path:
-    """The most capable model here that this machine can hold, as far as size tells. Raises ModelNotFoundError."""
-    memory = psutil.virtual_memory().total
-    fitting = [model for model in store().list() if model.size < 0.95 * memory]
-    if not fitting:
-        raise ModelNotFoundError("no model is on this machine yet: run `inhouse pull`, or name one with --model")
-    return max(fitting, key=lambda model: model.size).path
 
 
 def _pythons() -> tuple[Path, ...]:

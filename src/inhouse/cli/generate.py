@@ -22,8 +22,9 @@ from inhouse.cli.common import (
     template_flags,
 )
 from inhouse.cli.meter import Meter
+from inhouse.cli.opening import open_llm
 from inhouse.cli.sampling import add_sampling, sampling
-from inhouse.engine import LLM, Chunk
+from inhouse.engine import Chunk
 from inhouse.engine.completion import collect
 from inhouse.errors import ParameterError
 
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         raise ParameterError("--system needs --chat: a text that is gone on with has no system prompt")
     params = sampling(args)
     prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
-    with LLM(model_path(args.model), threads=args.threads, context=args.context) as llm, Meter() as meter:
+    with open_llm(model_path(args.model), args) as llm, Meter() as meter:
 
         def reading(done: int, total: int) -> None:
             meter.update("reading the prompt", done, total)

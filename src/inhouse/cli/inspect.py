@@ -16,6 +16,7 @@ from inhouse.cli.common import (
     print_table,
 )
 from inhouse.weights.checkpoint import open_checkpoint
+from inhouse.weights.packed_file import packed_source
 from inhouse.weights.summary import summarize
 
 
@@ -37,12 +38,14 @@ def run(args: argparse.Namespace) -> int:
     with open_checkpoint(path) as checkpoint:
         summary = summarize(checkpoint, args.context)
         skipped, file_format = checkpoint.skipped, checkpoint.format
+    source = packed_source(path) if file_format == "packed" else None
     if args.json:
         numbers = asdict(summary) | {"bytes_by_format": dict(summary.bytes_by_format)}
         print_json(
             {
                 "path": str(path),
                 "format": file_format,
+                **({"packed_from": source} if source else {}),
                 **numbers,
                 "memory_bytes": summary.memory_bytes,
                 "skipped_tensors": len(skipped),
@@ -62,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
         ("state", f"{gigabytes(summary.state_bytes)} per sequence, whatever its length"),
         ("memory", f"{gigabytes(summary.memory_bytes)} for weights and one sequence of that length"),
     ]
+    if source:
+        rows.insert(1, ("packed from", f"{source.get('path')}; panels of 16 rows (_P16), the same values"))
     if skipped:
         rows.append(("not used", f"{len(skipped)} tensors of other parts, e.g. {skipped[0]}"))
     print_table(rows)

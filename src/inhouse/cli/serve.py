@@ -7,15 +7,18 @@ import logging
 import sys
 from pathlib import Path
 
-from inhouse.cli.common import Subparsers, add_engine, command, home, model_path, store
-from inhouse.engine import LLM
+from inhouse.cli.common import Subparsers, add_engine, cache_folder, command, gib, home, model_path, positive, store
+from inhouse.cli.opening import open_serving
+from inhouse.engine.serving import DISK_BYTES, QUEUE, Options
 from inhouse.errors import ModelNotFoundError, ParameterError
 from inhouse.server.app import create_app
 from inhouse.server.engine import Model
 from inhouse.server.keys import KeyFile, KeyRing
 from inhouse.server.listen import Server, configure
 from inhouse.server.settings import Settings, is_loopback
-from inhouse.server.threads import ThreadedEngine
+
+_SWITCH = 0.0005  # seconds: the engine's thread, in Python for moments only, must not wait long for the server's
+_DRAIN = 10.0  # seconds for what is under way when the server has ended
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -38,6 +41,24 @@ def add_parser(subparsers: Subparsers) -> None:
         choices=("auto", "thinking", "coding", "instruct"),
         default="auto",
         help="which of the model card's recommendations apply where a client says nothing (default: auto)",
+    )
+    parser.add_argument(
+        "--cache-memory", type=gib, metavar="GIB", help="memory for past conversations (default: a quarter, up to 4)"
+    )
+    parser.add_argument(
+        "--cache-disk",
+        type=gib,
+        metavar="GIB",
+        default=DISK_BYTES,
+        help="disk for them, so that they outlive the server; 0: none (default: 20)",
+    )
+    parser.add_argument("--queue", type=positive, metavar="N", default=QUEUE, help="requests at once (default: 256)")
+    parser.add_argument(
+        "--background-share",
+        type=float,
+        metavar="S",
+        default=0.1,
+        help="of the time for background requests while others are answered (default: 0.1)",
     )
     parser.add_argument(
         "--stable-prefix",
@@ -63,11 +84,15 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
-    with LLM(path, threads=args.threads, context=args.context) as llm:
-        model = Model(settings.model, llm.config.architecture, llm.context, llm.tokenizer)
-        app = create_app(ThreadedEngine(llm), model, settings, KeyRing(keys) if settings.require_key else None)
+    sys.setswitchinterval(_SWITCH)
+    engine = open_serving(path, args, _options(args))
+    try:
+        model = Model(settings.model, engine.config.architecture, engine.context, engine.tokenizer)
+        app = create_app(engine, model, settings, KeyRing(keys) if settings.require_key else None)
         config = configure(app, settings, args.port, certificate=args.tls_cert, key=args.tls_key)
         Server(config, lambda url: _say(f"{settings.model} at {url}/v1 (Ctrl-C ends)")).run()
+    finally:
+        engine.drain(_DRAIN)
     return 0
 
 
@@ -82,6 +107,17 @@ def _model(given: str | None) -> tuple[str, Path]:
     if len(here) > 1:
         raise ParameterError(f"which model? Say one of {', '.join(model.name for model in here)}")
     return here[0].name, here[0].path
+
+
+def _options(args: argparse.Namespace) -> Options:
+    return Options(
+        context=args.context,
+        cache_bytes=args.cache_memory,
+        cache_dir=cache_folder() if args.cache_disk else None,
+        cache_disk=args.cache_disk,
+        background_share=args.background_share,
+        queue=args.queue,
+    )
 
 
 def _settings(args: argparse.Namespace, name: str) -> Settings:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Protocol, TypeVar
 
-from inhouse.client.types import ChatRequest, Delta, FinishReason, Message, Tool, ToolCall, Usage
+from inhouse.client.shape import message_json, tool_json
+from inhouse.client.types import ChatRequest, Delta, FinishReason, ToolCall, Usage
 
 Params = TypeVar("Params")
 
@@ -63,6 +64,8 @@ class Engine(Protocol[Params]):
         prefill: str = "",
         *,
         template_flags: Mapping[str, Any] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> Generator[EngineChunk]:
         """One answer; closing the generator ends it."""
 
@@ -95,9 +98,17 @@ class InProcessClient:
             max_tokens=sampling.max_tokens,
             stop=sampling.stop,
         )
-        messages = [_message(message) for message in request.messages]
-        tools = [_tool(tool) for tool in request.tools] or None
-        answer = self._engine.stream_chat(messages, params, tools, request.prefill, template_flags=self._flags)
+        messages = [message_json(message) for message in request.messages]
+        tools = [tool_json(tool) for tool in request.tools] or None
+        answer = self._engine.stream_chat(
+            messages,
+            params,
+            tools,
+            request.prefill,
+            template_flags=self._flags,
+            progress=request.progress,
+            cancelled=request.cancelled,
+        )
         with closing(answer) as chunks:
             for chunk in chunks:
                 if chunk.text or chunk.reasoning or chunk.tool_calls or chunk.finish_reason:
@@ -105,28 +116,6 @@ class InProcessClient:
 
     def count_tokens(self, text: str) -> int:
         return self._engine.count_tokens(text)
-
-
-def _message(message: Message) -> dict[str, Any]:
-    """A message in OpenAI's shape, which chat templates expect; what is empty is left out."""
-    out: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.reasoning:
-        out["reasoning_content"] = message.reasoning
-    if message.tool_calls:
-        out["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
-    if message.tool_call_id is not None:
-        out["tool_call_id"] = message.tool_call_id
-    if message.name is not None:
-        out["name"] = message.name
-    return out
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
-    function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
-    return {"type": "function", "function": function}
 
 
 def _delta(chunk: EngineChunk) -> Delta:

@@ -5,7 +5,7 @@ The shapes follow OpenAI's chat completions; `reasoning` is what a thinking mode
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -70,6 +70,9 @@ class ChatRequest:
     tools: Sequence[Tool] = ()
     sampling: Sampling = field(default_factory=Sampling)
     prefill: str = ""  # the beginning of the assistant's answer, given; the answer continues it
+    thinking_budget: int | None = None  # tokens of reasoning at most, for models and servers that can keep to it
+    cancelled: Callable[[], bool] | None = field(default=None, compare=False)  # true: end the answer as "cancelled"
+    progress: Callable[[int, int], None] | None = field(default=None, compare=False)  # (done, total) of the prompt
 
 
 @dataclass(frozen=True)

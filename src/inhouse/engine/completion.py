@@ -40,7 +40,7 @@ class TokenLogprob:
 class Chunk:
     """A piece of an answer: usually one token, whose text may be empty while it could still be part of something.
 
-    The last chunk has a `finish_reason` and the `usage`.
+    The last chunk has a `finish_reason`, the `usage`, and the stop string that ended it if one did.
     """
 
     text: str = ""
@@ -50,6 +50,7 @@ class Chunk:
     logprobs: tuple[TokenLogprob, ...] = ()
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    stop: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Completion:
     finish_reason: FinishReason
     usage: Usage
     logprobs: tuple[TokenLogprob, ...] = ()
+    stop: str | None = None  # the stop string that ended it
 
 
 def collect(chunks: Iterable[Chunk]) -> Completion:
@@ -79,4 +81,5 @@ def collect(chunks: Iterable[Chunk]) -> Completion:
         finish_reason=last.finish_reason,
         usage=last.usage,
         logprobs=tuple(entry for chunk in pieces for entry in chunk.logprobs),
+        stop=last.stop,
     )

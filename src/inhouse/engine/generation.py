@@ -1,82 +1,175 @@
-"""One generation: prefill, then draw, show and step until something ends it. Knows not whose sequence it runs on."""
+"""One request on its way: what it has computed, what is to be computed next, and what it tells its owner.
+
+Knows neither threads nor other requests: the scheduler decides when it goes on, and runs the model for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
+from inhouse.engine.cache import PrefixCache, Restore
 from inhouse.engine.completion import Chunk, FinishReason, Usage
+from inhouse.engine.events import Event, Failure, OnEvent, Priority, Progress
 from inhouse.engine.params import SamplingParams
-from inhouse.engine.runner import Cancelled, ModelRunner, Progress
+from inhouse.engine.runner import F32
 from inhouse.engine.sampler import Sampler, token_logprob
 from inhouse.engine.sequence import Sequence
 from inhouse.engine.text import ChatText, PlainText
 
+_LOG = logging.getLogger("inhouse.engine")
+
+FEW = 3  # tokens that kernels multiply in registers, each as if it were alone; more go by tiles, and round otherwise
+ANSWER_ROOM = 256  # tokens of an answer for which a sequence has room from the start
+
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be generated from which prompt; `limit` is the most tokens that fit or were asked for."""
+    """What is to be generated from which prompt; `limit` is the most tokens that fit or were asked for.
+
+    `marks`: where in the prompt a later one is likely to go on another way, and whether that is worth a file.
+    """
 
     prompt: list[int]
     params: SamplingParams
     text: PlainText | ChatText
     eos: frozenset[int]
     limit: int
-    progress: Progress | None = None
-    cancelled: Cancelled | None = None
+    on_event: OnEvent
+    priority: Priority = "interactive"
+    marks: Mapping[int, bool] = field(default_factory=dict)
 
 
-def generate(
-    runner: ModelRunner, sequence: Sequence, request: Request, keep: Callable[[Sequence], None]
-) -> Generator[Chunk]:
-    """A chunk per token, and a last one that says why it ended. `sequence` may have computed a part of the prompt.
+class Generation:
+    """`credit`: how many chunks may still be drawn for its owner (None: all); without any it rests. `ended` is called
+    just before its owner is told the end."""
 
-    `keep` is called where a later prompt is likely to go on another way.
-    """
-    params, text, cancelled = request.params, request.text, request.cancelled
-    cached, produced, called = len(sequence.ids), 0, False
-    logits = runner.prefill(
-        sequence,
-        request.prompt,
-        marks=_marks(request) if sequence.recurrent else (),
-        keep=keep,
-        progress=request.progress,
-        cancelled=cancelled,
-    )
-    reason: FinishReason = "cancelled"
-    if logits is not None:
-        sampler = Sampler(params, request.prompt, logits.size)
-        while True:
-            token = sampler.draw(logits)
-            if token in request.eos and not params.ignore_eos:
-                reason = "stop"
-                break
-            scores = () if params.logprobs is None else (token_logprob(logits, token, params.logprobs),)
-            piece = text.push(token)
-            produced += 1
-            called = called or bool(piece.tool_calls)
-            yield Chunk(piece.text, piece.reasoning, piece.tool_calls, (token,), scores)
-            if text.stopped:
-                reason = "stop"
-                break
-            if produced == request.limit:
-                reason = "length"
-                break
-            if cancelled is not None and cancelled():
-                break
-            logits = runner.step(sequence, token)
-    piece = text.finish()
-    if reason == "stop" and (called or piece.tool_calls):
-        reason = "tool_calls"
-    usage = Usage(len(request.prompt), cached, produced)
-    yield Chunk(piece.text, piece.reasoning, piece.tool_calls, finish_reason=reason, usage=usage)
+    def __init__(self, request: Request, credit: int | None = None, ended: Callable[[], None] = lambda: None) -> None:
+        self.request = request
+        self._ended = ended
+        self.credit = credit
+        self.ids = list(request.prompt)  # all tokens that are known, computed or not
+        self.sequence: Sequence | None = None
+        self.cached = 0
+        self.produced = 0
+        self.turn = 0  # when it was last answered
+        self.busy = False  # in a pass that has not ended
+        self.cancelled = False
+        self.finished = False
+        self._restore: Restore | None = None
+        self._sampler: Sampler | None = None
+        self._called = False
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to compute now."""
+        return not (self.busy or self.cancelled or self.finished or self.credit == 0)
 
-def _marks(request: Request) -> set[int]:
-    """Positions in the prompt from which a later one is likely to go on another way.
+    @property
+    def computed(self) -> int:
+        return 0 if self.sequence is None else len(self.sequence.ids)
 
-    The ends of the first message (a system prompt, shared by conversations) and of the last one (the next turn has
-    it too, but may render what follows otherwise), and the prompt less one token, for another answer to the same.
-    """
-    ends = [i + 1 for i, token in enumerate(request.prompt) if token in request.eos]
-    return {*ends[:1], *ends[-1:], len(request.prompt) - 1}
+    @property
+    def decoding(self) -> bool:
+        """Whether only what was drawn last is missing."""
+        return self.sequence is not None and self.produced > 0 and len(self.ids) - self.computed <= 1
+
+    @property
+    def reading(self) -> bool:
+        """Whether a part of the prompt is still to be computed."""
+        return not self.finished and self.computed < len(self.request.prompt)
+
+    def restore(self, cache: PrefixCache, seconds: float) -> bool:
+        """Takes what the cache knows, for about that long; whether all of it is there."""
+        if self.sequence is not None:
+            return True
+        if self._restore is None:
+            room = min(self.request.limit, ANSWER_ROOM)
+            self._restore = cache.begin(self.ids, room)
+        if not self._restore.step(seconds):
+            return False
+        self.sequence, self._restore = self._restore.sequence, None
+        if self.produced == 0:
+            self.cached = self.computed
+            self.tell(Progress(self.cached, len(self.request.prompt)))
+        return True
+
+    def next_ids(self, most: int) -> list[int]:
+        """At most so many tokens to compute next, not beyond a mark."""
+        begin = self.computed
+        stop = min((mark for mark in self.request.marks if mark > begin), default=len(self.ids))
+        end = min(begin + most, stop)
+        if most > 2 * FEW and 0 < stop - end <= FEW:
+            end -= FEW  # a rest so small would be computed otherwise than as a part of more
+        return self.ids[begin:end]
+
+    def advanced(self, logits: F32 | None) -> None:
+        """Its pass has ended, with `logits` (V,) if nothing is left to compute. Draws a token if so."""
+        prompt = len(self.request.prompt)
+        if self.produced == 0:
+            self.tell(Progress(min(self.computed, prompt), prompt))
+        if logits is None or self.cancelled:
+            return
+        try:
+            self._draw(logits)
+        except Exception as error:
+            self.fail(error)
+
+    def _draw(self, logits: F32) -> None:
+        request = self.request
+        params = request.params
+        if self._sampler is None:
+            self._sampler = Sampler(params, request.prompt, logits.size)
+        token = self._sampler.draw(logits)
+        if token in request.eos and not params.ignore_eos:
+            self.finish("stop")
+            return
+        scores = () if params.logprobs is None else (token_logprob(logits, token, params.logprobs),)
+        piece = request.text.push(token)
+        self.produced += 1
+        self.ids.append(token)
+        self._called = self._called or bool(piece.tool_calls)
+        if self.credit is not None:
+            self.credit -= 1
+        self.tell(Chunk(piece.text, piece.reasoning, piece.tool_calls, (token,), scores))
+        if request.text.stopped is not None:
+            self.finish("stop")
+        elif self.produced == request.limit:
+            self.finish("length")
+
+    def finish(self, reason: FinishReason) -> None:
+        """Tells the owner the end, once."""
+        if self.finished:
+            return
+        self.finished = True
+        self._ended()
+        piece = self.request.text.finish()
+        if reason == "stop" and (self._called or piece.tool_calls):
+            reason = "tool_calls"
+        usage = Usage(len(self.request.prompt), self.cached, self.produced)
+        self.tell(
+            Chunk(
+                piece.text,
+                piece.reasoning,
+                piece.tool_calls,
+                finish_reason=reason,
+                usage=usage,
+                stop=self.request.text.stopped,
+            )
+        )
+
+    def fail(self, error: Exception) -> None:
+        """Tells the owner that nothing comes any more, once."""
+        if not self.finished:
+            self.finished = True
+            self._ended()
+            self.tell(Failure(error))
+
+    def tell(self, event: Event) -> None:
+        """An owner that cannot listen is an owner that has gone."""
+        try:
+            self.request.on_event(event)
+        except Exception:
+            _LOG.exception("an event could not be delivered")
+            self.cancelled = True

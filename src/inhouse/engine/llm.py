@@ -5,61 +5,50 @@
     with LLM("starter") as llm:
         print(llm.generate("def fibonacci(n):", SamplingParams(max_tokens=64)).text)
 
-One engine, used from any thread: the model computes one chunk or one token at a time, for whoever asks next.
+Used from any thread; the model computes on one of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+import queue
+from collections.abc import Callable, Generator, Mapping, Sequence
 from os import PathLike
-from threading import Lock
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
-from inhouse.engine.cache import PrefixCache
 from inhouse.engine.completion import Chunk, Completion, collect
-from inhouse.engine.generation import Request, generate
+from inhouse.engine.events import Event, Failure, OnEvent
+from inhouse.engine.events import Progress as EngineProgress
+from inhouse.engine.generation import Request
+from inhouse.engine.open import open_engine
+from inhouse.engine.packing import Progress as Packing
 from inhouse.engine.params import SamplingParams
-from inhouse.engine.prompt import ChatPrompts
-from inhouse.engine.runner import Cancelled, ModelRunner, Progress
-from inhouse.engine.sequence import Sequence as TokenSequence
-from inhouse.engine.text import ChatText, PlainText
-from inhouse.errors import ContextLengthError, InhouseError, ParameterError
+from inhouse.engine.serving import DISK_BYTES, Engine, Messages, Options, Ticket, Tools
 from inhouse.kernels.backend import Backend
-from inhouse.kernels.cpu import CpuBackend
-from inhouse.models import CausalLM, build_model
-from inhouse.store.store import resolve
-from inhouse.tokenizer import OutputParser, Tokenizer, detect_dialect
-from inhouse.weights.checkpoint import Checkpoint, open_checkpoint
+from inhouse.models import CausalLM
+from inhouse.tokenizer import Tokenizer
+from inhouse.weights.config import ModelConfig
 
-Messages: TypeAlias = Sequence[Mapping[str, Any]]
-Tools: TypeAlias = Sequence[Mapping[str, Any]] | None
+Progress: TypeAlias = Callable[[int, int], None]  # (tokens of the prompt done so far, all of them)
+Cancelled: TypeAlias = Callable[[], bool]
 
-DEFAULT_CONTEXT = 32_768  # tokens: long enough for work on a repository, short enough for a laptop
-SMALLEST_CONTEXT = 2048  # tokens: the default is never less, however little memory is free
-CACHE_BYTES = 4 << 30  # at most; a quarter of the free memory where that is less
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """All that holds on to the model; `cache` is used under the lock that the runner takes for each computation."""
-
-    runner: ModelRunner
-    cache: PrefixCache
+_LOOK = 0.1  # seconds between two looks whether a long computation is still wanted
 
 
 class LLM:
     """A model, its tokenizer, and the memory of its last conversations.
 
     `threads`: of the CPU backend, default all processors. `context`: the most tokens of prompt and answer together,
-    default 32,768 or what the model and the memory allow. `cache_bytes`: for past conversations. Messages and tools
+    default 32,768 or what the model and the memory allow. `cache_bytes`: of memory for past
+    conversations, `cache_dir` a directory for those to outlive the process, `cache_disk` its bytes. Messages and tools
     are dicts in OpenAI's shape; `template_flags` are switches of the model's chat template, such as enable_thinking.
+
+    A GGUF file is packed for the CPU's kernels on first use (`pack`): the copy is kept in `packed_root` and found from
+    then on; `packing(done, total)` is called as it is written. Where there is no room, the file is used as it is.
 
     Raises ModelNotFoundError, ModelFileError, UnsupportedModelError, ParameterError.
     """
@@ -74,11 +63,17 @@ class LLM:
         context: int | None = None,
         backend: Backend | None = None,
         cache_bytes: int | None = None,
+        cache_dir: str | PathLike[str] | None = None,
+        cache_disk: int = DISK_BYTES,
+        pack: bool = True,
+        packed_root: Path | None = None,
+        packing: Packing | None = None,
     ) -> None:
-        checkpoint = open_checkpoint(resolve(model))
-        built = build_model(checkpoint.config, checkpoint.tensors, backend or CpuBackend(threads=threads))
-        self._set_up(built, _tokenizer(checkpoint), context, cache_bytes)
-        checkpoint.close()
+        folder = None if cache_dir is None else Path(cache_dir)
+        options = Options(context, cache_bytes, cache_dir=folder, cache_disk=cache_disk)
+        self._engine = open_engine(
+            model, options, threads=threads, backend=backend, pack=pack, packed_root=packed_root, packing=packing
+        )
 
     @classmethod
     def of(
@@ -90,30 +85,33 @@ class LLM:
         cache_bytes: int | None = None,
     ) -> LLM:
         """An engine around a model that is already built; without a tokenizer it takes and gives token ids only."""
+        return cls.around(Engine(model, tokenizer, Options(context, cache_bytes)))
+
+    @classmethod
+    def around(cls, engine: Engine) -> LLM:
+        """The same engine that others may use as well; closing either closes both."""
         llm = cls.__new__(cls)
-        llm._set_up(model, tokenizer, context, cache_bytes)
+        llm._engine = engine
         return llm
 
-    def _set_up(
-        self, model: CausalLM, tokenizer: Tokenizer | None, context: int | None, cache_bytes: int | None
-    ) -> None:
-        free = psutil.virtual_memory().available
-        self.config = model.config
-        self.context = _context(model, context, free)
-        self._tokenizer = tokenizer
-        self._chat: ChatPrompts | None = None
-        own = tokenizer.eos_ids if tokenizer is not None else ()
-        self._eos = frozenset((*own, *model.config.eos_token_ids))
-        self._lock = Lock()
-        budget = min(CACHE_BYTES, free // 4) if cache_bytes is None else cache_bytes
-        self._parts: _Parts | None = _Parts(ModelRunner(model, self._lock), PrefixCache(model.new_layers, budget))
+    @property
+    def engine(self) -> Engine:
+        """What takes the requests of many at once."""
+        return self._engine
+
+    @property
+    def config(self) -> ModelConfig:
+        return self._engine.config
+
+    @property
+    def context(self) -> int:
+        """Tokens of prompt and answer together."""
+        return self._engine.context
 
     @property
     def tokenizer(self) -> Tokenizer:
         """Raises InhouseError for a model that came without one."""
-        if self._tokenizer is None:
-            raise InhouseError("this model has no tokenizer: put its tokenizer.json beside it, or give token ids")
-        return self._tokenizer
+        return self._engine.tokenizer
 
     def count_tokens(self, text: str) -> int:
         """How many tokens `text` is."""
@@ -154,11 +152,8 @@ class LLM:
         Closing the generator ends the generation. `progress(done, total)` is called as the prompt is read; when
         `cancelled()` is true between two chunks or tokens, the answer finishes as "cancelled".
         """
-        params = params or SamplingParams()
-        stops = params.stop_strings
-        ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else [int(id) for id in prompt]
-        text = PlainText(self.tokenizer if stops else self._tokenizer, stops)
-        return self._start(ids, params, text, progress, cancelled)
+        request = self._engine.text_request(prompt, params or SamplingParams(), "interactive", None)
+        return self._run(request, progress, cancelled)
 
     def stream_chat(
         self,
@@ -172,26 +167,21 @@ class LLM:
         cancelled: Cancelled | None = None,
     ) -> Generator[Chunk]:
         """`chat`, token by token; see `stream`."""
-        params = params or SamplingParams()
-        if self._chat is None:
-            self._chat = ChatPrompts(self.tokenizer)
-        prompt = self._chat.render(messages, tools, prefill, template_flags or {})
-        parser = partial(OutputParser, detect_dialect(self._chat.source), tools=tools, thinking=prompt.thinking)
-        earlier = sum(len(message.get("tool_calls") or ()) for message in messages)
-        text = ChatText(PlainText(self.tokenizer, params.stop_strings), parser, prefill, earlier)
-        return self._start(prompt.ids, params, text, progress, cancelled)
+        request = self._engine.chat_request(
+            messages, params or SamplingParams(), tools, prefill, template_flags or {}, "interactive", None
+        )
+        return self._run(request, progress, cancelled)
 
     def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
         """Next-token logits (T, V), float32, after each of `ids` (T,). Raises ContextLengthError, ParameterError."""
-        ids = self._checked([int(id) for id in ids], answer=0)
-        return self._open().runner.logits(ids)
+        return self._engine.logits(ids)
 
     def close(self) -> None:
         """Frees model and memory, as soon as streams that have begun are done. May be called twice.
 
         Any other use raises InhouseError from then on.
         """
-        self._parts = None
+        self._engine.close()
 
     def __enter__(self) -> LLM:
         return self
@@ -199,69 +189,40 @@ class LLM:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _open(self) -> _Parts:
-        if self._parts is None:
-            raise InhouseError("this LLM is closed: open the model again")
-        return self._parts
-
-    def _checked(self, ids: list[int], answer: int) -> list[int]:
-        """`ids` if they are tokens of the model and leave room for `answer` more."""
-        if not ids:
-            raise ParameterError("the prompt is empty: give at least one token")
-        wrong = next((id for id in ids if not 0 <= id < self.config.vocab_size), None)
-        if wrong is not None:
-            raise ParameterError(f"token id {wrong}: give ids from 0 to {self.config.vocab_size - 1}")
-        if len(ids) + answer > self.context:
-            raise ContextLengthError(
-                f"a prompt of {len(ids)} tokens and an answer of {answer} do not fit the context of {self.context}: "
-                f"shorten the prompt, lower max_tokens, or open the model with a larger context (it allows "
-                f"{self.config.max_position_embeddings})"
-            )
-        return ids
-
-    def _start(
-        self,
-        prompt: list[int],
-        params: SamplingParams,
-        text: PlainText | ChatText,
-        progress: Progress | None,
-        cancelled: Cancelled | None,
+    def _run(
+        self, request: Callable[[OnEvent], Request], progress: Progress | None, cancelled: Cancelled | None
     ) -> Generator[Chunk]:
-        """Checks what can be checked and returns the generation, not yet begun."""
-        self._open()
-        self._checked(prompt, params.max_tokens or 1)
-        limit = params.max_tokens or self.context - len(prompt)
-        return self._run(Request(prompt, params, text, self._eos, limit, progress, cancelled))
-
-    def _run(self, request: Request) -> Generator[Chunk]:
-        """One generation, on a sequence that comes from the cache and goes back to it however this ends."""
-        parts = self._open()
-        with self._lock:
-            sequence = parts.cache.acquire(request.prompt)
+        """One generation. The engine draws a token when the caller asks for it, and not before."""
+        events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        ticket = self._engine.submit(request, events.put, credit=0)
         try:
-            yield from generate(parts.runner, sequence, request, partial(parts.cache.keep, states=True, durable=True))
+            while True:
+                ticket.more()
+                chunk = _next_chunk(events, ticket, progress, cancelled)
+                yield chunk
+                if chunk.finish_reason is not None:
+                    return
         finally:
-            with self._lock:
-                parts.cache.release(sequence)
+            ticket.cancel()
 
 
-def _tokenizer(checkpoint: Checkpoint) -> Tokenizer | None:
-    """The tokenizer that came with the weights, if one did."""
-    if checkpoint.format == "gguf":
-        known = "tokenizer.ggml.tokens" in checkpoint.metadata
-        return Tokenizer.from_gguf(checkpoint.metadata) if known else None
-    folder = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
-    return Tokenizer.from_directory(folder) if (folder / "tokenizer.json").is_file() else None
-
-
-def _context(model: CausalLM, asked: int | None, free: int) -> int:
-    """How many tokens a sequence may have: as asked, or the default where model and `free` bytes of memory allow it."""
-    most = model.config.max_position_embeddings
-    if asked is not None:
-        if not 1 <= asked <= most:
-            raise ParameterError(f"context = {asked}: this model allows 1 to {most} tokens")
-        return asked
-    empty, small = TokenSequence(model.new_layers, 0), TokenSequence(model.new_layers, 4096)
-    per_token = (small.nbytes - empty.nbytes) / (small.capacity - empty.capacity)
-    fitting = int(free / 2 / per_token) if per_token else most  # a model without attention needs none
-    return min(most, DEFAULT_CONTEXT, max(SMALLEST_CONTEXT, fitting))
+def _next_chunk(
+    events: queue.SimpleQueue[Event], ticket: Ticket, progress: Progress | None, cancelled: Cancelled | None
+) -> Chunk:
+    """The next chunk to come; looks now and then whether it is still wanted."""
+    while True:
+        if cancelled is not None and cancelled():
+            ticket.cancel()
+            cancelled = None
+        try:
+            event = events.get(timeout=_LOOK)
+        except queue.Empty:
+            continue
+        match event:
+            case EngineProgress():
+                if progress is not None:
+                    progress(event.done, event.total)
+            case Failure():
+                raise event.error
+            case Chunk():
+                return event

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inhouse.errors import InhouseError
+from inhouse.errors import InhouseError, TemplateError
 from inhouse.tokenizer import ChatTemplate, Tokenizer, opens_thinking
 
 _MARK = "\ufdd0"  # a code point that Unicode reserves for a program's inner use: no text contains it
@@ -20,10 +20,14 @@ _MARK = "\ufdd0"  # a code point that Unicode reserves for a program's inner use
 
 @dataclass(frozen=True)
 class Prompt:
-    """Tokens of a conversation and of the answer's given beginning; `thinking`: the answer begins as reasoning."""
+    """Tokens of a conversation and of the answer's given beginning; `thinking`: the answer begins as reasoning.
+
+    `tail`: so many tokens at the end may be written otherwise once the answer is a message of the conversation.
+    """
 
     ids: list[int]
     thinking: bool
+    tail: int = 0
 
 
 class ChatPrompts:
@@ -37,6 +41,7 @@ class ChatPrompts:
         self._tokenizer = tokenizer
         self._template = ChatTemplate(self.source, bos=tokenizer.bos_token, eos=tokenizer.eos_token)
         names = sorted((tokenizer.decode([id]) for id in tokenizer.special_ids), key=len, reverse=True)
+        self._tails: dict[str, int] = {}
         self._control = re.compile("|".join(re.escape(name) for name in names if len(name) > 1) or r"(?!)")
 
     def render(
@@ -51,8 +56,24 @@ class ChatPrompts:
         Raises TemplateError when the template refuses the conversation.
         """
         text = self._template.render(self._marked(messages), self._marked(tools), **flags)
-        parts = [self._tokenizer.encode(part) for part in (text + prefill).split(_MARK)]
-        return Prompt([id for part in parts for id in part], opens_thinking(text))
+        return Prompt(self._ids(text + prefill), opens_thinking(text), self._tail(flags) + len(self._ids(prefill)))
+
+    def _ids(self, text: str) -> list[int]:
+        return [id for part in text.split(_MARK) for id in self._tokenizer.encode(part)]
+
+    def _tail(self, flags: Mapping[str, Any]) -> int:
+        """How many tokens, of those that ask for an answer, are not there where the answer is followed by more."""
+        key = repr(sorted(flags.items()))
+        if key not in self._tails:
+            begin = [{"role": "user", "content": "a"}]
+            later = [*begin, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+            try:
+                asked, told = (self._ids(self._template.render(messages, None, **flags)) for messages in (begin, later))
+            except TemplateError:
+                asked, told = [], []  # it wants more than this; nothing is lost but a little speed
+            common = next((i for i, (a, b) in enumerate(zip(asked, told, strict=False)) if a != b), len(asked))
+            self._tails[key] = len(asked) - common
+        return self._tails[key]
 
     def _marked(self, value: Any) -> Any:
         """`value` with a mark inside every text that would become a control token."""

@@ -19,18 +19,19 @@ class StopStrings:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
         self._held = ""
-        self.found = False
+        self.found: str | None = None  # the one that ended the text
 
     def push(self, text: str) -> str:
         """What is certain to come before any stop string; nothing once one is found."""
-        if self.found:
+        if self.found is not None:
             return ""
         text = self._held + text
-        found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
+        found = [(at + len(stop), at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
-            self.found = True
             self._held = ""
-            _, begin = min(found)  # the first to be complete: text that comes character by character knows no other
+            _, begin, self.found = min(
+                found
+            )  # the first to be complete: text that comes character by character knows no other
             return text[:begin]
         keep = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]
@@ -67,8 +68,8 @@ class PlainText:
         self._stops = StopStrings(stops)
 
     @property
-    def stopped(self) -> bool:
-        """Whether a stop string has ended the answer."""
+    def stopped(self) -> str | None:
+        """The stop string that has ended the answer."""
         return self._stops.found
 
     def push(self, token: int) -> Piece:
@@ -102,8 +103,8 @@ class ChatText:
         self._known = "".join(event.text for event in twin.finish() if isinstance(event, Text))
 
     @property
-    def stopped(self) -> bool:
-        """Whether a stop string has ended the answer."""
+    def stopped(self) -> str | None:
+        """The stop string that has ended the answer."""
         return self._plain.stopped
 
     def push(self, token: int) -> Piece:

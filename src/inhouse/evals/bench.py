@@ -22,9 +22,11 @@ from typing import Any, Protocol
 import numpy as np
 import psutil
 
+from inhouse.engine.packing import packed_or_not
 from inhouse.errors import ParameterError
 from inhouse.evals.bench_engines import EngineProcess, Kind
 from inhouse.kernels.cpu import read_bandwidth, usable_cpus
+from inhouse.store.packed import PackedCopies
 from inhouse.weights.checkpoint import open_checkpoint
 from inhouse.weights.summary import kv_bytes_per_token, state_bytes, summarize
 
@@ -168,10 +170,11 @@ def bench(
     plan: Plan,
     threads: int | None = None,
     peer: bool = False,
+    copies: PackedCopies | None = None,
     progress: Progress = lambda what, done, total: None,
     bandwidth: Callable[[int], float] = read_bandwidth,
 ) -> Report:
-    """Measures `model`, and with `peer` llama.cpp in turn with it.
+    """Measures `model`, and with `peer` llama.cpp in turn with it. With `copies`, ours runs from the packed copy.
 
     `threads`: default all usable processors. Raises ParameterError, PeerError and what opening a model raises.
     """
@@ -187,13 +190,14 @@ def bench(
         )
     progress("measuring memory bandwidth", 0, 1)
     speed = bandwidth(threads)
+    ours = model if copies is None else packed_or_not(model, copies, partial(progress, "packing"))
     kinds: tuple[Kind, ...] = ("inhouse", "llama.cpp") if peer else ("inhouse",)
     room = psutil.virtual_memory().available
     # A peer may rearrange all weights into a copy of its own, beside the mapped file that the engines share.
-    alternating = peer and 2 * summary.weight_bytes + _SPARE <= room
+    alternating = peer and (2 if ours == model else 3) * summary.weight_bytes + _SPARE <= room
 
     def opener(kind: Kind) -> AbstractContextManager[Engine]:
-        return EngineProcess(kind, model, threads, plan.context)
+        return EngineProcess(kind, ours if kind == "inhouse" else model, threads, plan.context)
 
     figures = measure(kinds, opener, plan, config.vocab_size, alternating, progress)
     middle = plan.decode_after + plan.decode_tokens // 2

@@ -45,6 +45,9 @@ class EngineProcess:
     def prefill(self, ids: Sequence[int]) -> float:
         return float(self._ask("prefill", list(ids)))
 
+    def prefill_at(self, ids: Sequence[int], depth: int) -> float:
+        return float(self._ask("prefill_at", list(ids), depth))
+
     def decode(self, ids: Sequence[int], count: int) -> float:
         return float(self._ask("decode", list(ids), count))
 
@@ -109,11 +112,20 @@ class _Ours:
         from inhouse.kernels.cpu import CpuBackend
 
         backend = CpuBackend(threads=threads)
-        self._llm = LLM(model, context=context, backend=backend, cache_bytes=0)
+        self._llm = LLM(model, context=context, backend=backend, cache_bytes=0, pack=False)
         self.name = f"inhouse, {backend.name}"
 
     def prefill(self, ids: list[int]) -> float:
         return self._run(ids, 1)[0]
+
+    def prefill_at(self, ids: list[int], depth: int) -> float:
+        """Seconds for the prompt's part after its first `depth` tokens, as far as chunks end there."""
+        times: list[tuple[int, float]] = [(0, time.perf_counter())]
+        params = self._llm.sampling_params(max_tokens=1, ignore_eos=True)
+        stream = self._llm.stream(ids, params, progress=lambda done, _: times.append((done, time.perf_counter())))
+        ended = next(time.perf_counter() for chunk in stream if chunk.token_ids)
+        done, started = next(entry for entry in times if entry[0] >= min(depth, times[-2][0]))
+        return (ended - started) * (len(ids) - depth) / (len(ids) - done)
 
     def decode(self, ids: list[int], count: int) -> float:
         times = self._run(ids, count + 1)
@@ -148,6 +160,13 @@ class _LlamaCpp:
         started = time.perf_counter()
         self._llama.reset()
         self._next(ids)
+        return time.perf_counter() - started
+
+    def prefill_at(self, ids: list[int], depth: int) -> float:
+        self._llama.reset()
+        self._next(ids[:depth])
+        started = time.perf_counter()
+        self._next(ids[depth:])
         return time.perf_counter() - started
 
     def decode(self, ids: list[int], count: int) -> float:

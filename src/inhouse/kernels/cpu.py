@@ -17,6 +17,8 @@ import inhouse.kernels._core as _core
 from inhouse.errors import ParameterError
 from inhouse.kernels.backend import MLP, Array, Attention, DeltaNet, Linear, MoE, Norm
 from inhouse.kernels.state import DeltaState, KVCache
+from inhouse.weights import packed
+from inhouse.weights.formats import U8, Format
 from inhouse.weights.tensor import Tensor
 
 _KEY_BLOCK = 16  # tokens whose keys lie side by side, so that vector lanes are keys
@@ -30,6 +32,21 @@ def usable_cpus() -> int:
 def read_bandwidth(threads: int, *, size: int = 1 << 30, rounds: int = 5) -> float:
     """Bytes per second that `threads` threads stream from a buffer of `size` bytes: the best of `rounds`."""
     return _core.read_bandwidth(threads, size, rounds)
+
+
+def pack(fmt: Format, data: U8, threads: int | None = None) -> U8:
+    """As `weights.packed.pack`, its NumPy twin, at the speed of memory."""
+    columns = data.shape[1] // fmt.block_bytes * fmt.block_size
+    target = packed.packed_format(fmt, len(data))
+    assert target is not None, (fmt.name, data.shape)
+    out = np.empty((len(data), target.row_bytes(columns)), np.uint8)
+    _core.pack(_core.weight(data, columns, fmt.gguf_id), out, threads or usable_cpus())
+    return out
+
+
+def byte_peak(threads: int, isa: str, *, rounds: int = 5) -> float:
+    """Byte multiplications and additions per second that `threads` threads reach from registers: best of `rounds`."""
+    return _core.byte_peak(threads, isa, rounds)
 
 
 class CpuBackend:

@@ -46,7 +46,12 @@ class ReferenceBackend:
 
     def embed(self, table: Tensor, ids: npt.NDArray[np.int32]) -> Array:
         """Rows `ids` (T,) of the table as (T, H)."""
-        return Tensor(table.name, (len(ids), table.shape[1]), table.format, table.data[ids]).float32()
+        panel = table.format.panel_rows
+        if panel == 1:
+            return Tensor(table.name, (len(ids), table.shape[1]), table.format, table.data[ids]).float32()
+        panels = table.data.reshape(-1, panel, table.data.shape[1])[ids // panel]  # (T, panel, row_bytes)
+        rows = Tensor(table.name, (len(ids), panel, table.shape[1]), table.format, panels).float32()
+        return rows[np.arange(len(ids)), ids % panel]
 
     def project(self, x: Array, norm: Norm | None, linears: Sequence[Linear]) -> list[Array]:
         """[norm(x) Wᵀ + b for each linear]: (T, H) to a (T, rows) each."""

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from inhouse.errors import InhouseError
-from inhouse.server import chat, completions, docs, messages, responses, status
+from inhouse.server import chat, completions, docs, messages, responses, status, web
 from inhouse.server.engine import Model, ServingEngine
 from inhouse.server.errors import ApiError, flavour_of, from_engine, from_validation
 from inhouse.server.guard import Guard
@@ -32,6 +32,7 @@ def create_app(engine: ServingEngine, model: Model, settings: Settings, keys: Ke
     for routes in (chat.routes, completions.routes, responses.routes, messages.routes, status.routes):
         api.include_router(routes(service))
     api.include_router(docs.routes(api))
+    api.include_router(web.routes())
     _report_errors(api)
     app: ASGIApp = Guard(api, settings, keys)
     if settings.allowed_origins:

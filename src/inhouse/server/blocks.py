@@ -36,16 +36,16 @@ class BlockEncoder:
         if answer.text:
             content.append({"type": "text", "text": answer.text})
         content += [{**_tool_use(call), "input": json.loads(call.arguments)} for call in answer.tool_calls]
-        return self._message(content, _REASONS[answer.finish_reason], _usage(answer.usage))
+        return {**self._message(content, _usage(answer.usage)), **_ending(answer.finish_reason, answer.stop)}
 
-    def _message(self, content: list[dict[str, Any]], reason: str | None, usage: dict[str, Any]) -> dict[str, Any]:
+    def _message(self, content: list[dict[str, Any]], usage: dict[str, Any]) -> dict[str, Any]:
         return {
             "id": self._id,
             "type": "message",
             "role": "assistant",
             "model": self._model,
             "content": content,
-            "stop_reason": reason,
+            "stop_reason": None,
             "stop_sequence": None,
             "usage": usage,
         }
@@ -65,7 +65,7 @@ class BlockEncoder:
             yield self._event("content_block_delta", delta={"type": "input_json_delta", "partial_json": call.arguments})
         if chunk.finish_reason is not None:
             yield from self._close()
-            delta = {"stop_reason": _REASONS[chunk.finish_reason], "stop_sequence": None}
+            delta = _ending(chunk.finish_reason, chunk.stop)
             yield sse(
                 {"type": "message_delta", "delta": delta, "usage": _usage(chunk.usage or Usage())}, "message_delta"
             )
@@ -89,7 +89,7 @@ class BlockEncoder:
     def _start(self) -> Iterator[bytes]:
         if not self._begun:
             self._begun = True
-            message = self._message([], None, _usage(self._prompt))
+            message = self._message([], _usage(self._prompt))
             yield sse({"type": "message_start", "message": message}, "message_start")
 
     def _delta(self, kind: str, empty: dict[str, Any], delta: str, text: str) -> Iterator[bytes]:
@@ -113,6 +113,12 @@ class BlockEncoder:
 
     def _event(self, name: str, **fields: Any) -> bytes:
         return sse({"type": name, "index": self._index, **fields}, name)
+
+
+def _ending(reason: str, stop: str | None) -> dict[str, Any]:
+    """Why a message ended."""
+    stopped = stop is not None and reason == "stop"
+    return {"stop_reason": "stop_sequence" if stopped else _REASONS[reason], "stop_sequence": stop if stopped else None}
 
 
 def _tool_use(call: ToolCall) -> dict[str, Any]:

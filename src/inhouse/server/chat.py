@@ -45,7 +45,7 @@ def _work(service: Service, body: ChatCompletionRequest, request: Request) -> li
     tools = _tools(service, body)
     named = body.tool_choice.function.name if isinstance(body.tool_choice, NamedToolChoice) else None
     choice = body.tool_choice if isinstance(body.tool_choice, str) else "auto"
-    thinking, _ = openai.effort(body.reasoning_effort)
+    thinking = openai.thinks(body.reasoning_effort)
     flags = service.flags(False if prefill else thinking, body.chat_template_kwargs)
     given = body.model_dump(include=set(openai.SAMPLING)) | {
         "stop": openai.stops(body.stop),

@@ -29,7 +29,7 @@ SAMPLING = (
     "ignore_eos",
 )
 _ROLES = {"developer": "system", "function": "tool"}
-_EFFORTS = {"minimal": 0, "none": 0, "low": 1024, "medium": 8192, "high": None, "xhigh": None, "max": None}
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 def new_id(prefix: str) -> str:
@@ -122,14 +122,13 @@ def shape(format: ResponseFormat | None) -> Constraint:
     return Constraint(regex=text) if format.type == "regex" else Constraint(grammar=text)
 
 
-def effort(name: str | None) -> tuple[bool | None, int | None]:
-    """Whether to think, and tokens of thinking at most, for OpenAI's names of reasoning effort. Raises ApiError."""
-    if name is None:
-        return None, None
-    if name not in _EFFORTS:
-        raise bad_request(f"reasoning effort {name!r}: give one of {', '.join(_EFFORTS)}", "reasoning_effort")
-    budget = _EFFORTS[name]
-    return budget != 0, budget or None
+def thinks(effort: str | None) -> bool | None:
+    """Whether a model should think, for OpenAI's names of reasoning effort; None: as it likes. Raises ApiError."""
+    if effort is None:
+        return None
+    if effort not in _EFFORTS:
+        raise bad_request(f"reasoning effort {effort!r}: give one of {', '.join(_EFFORTS)}", "reasoning_effort")
+    return effort not in ("none", "minimal")
 
 
 def usage(spent: Sequence[Usage], reasoning_tokens: int) -> dict[str, Any]:

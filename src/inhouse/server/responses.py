@@ -72,7 +72,7 @@ def _work(service: Service, body: ResponsesRequest, messages: list[Message], req
     tools = _tools(service, body)
     named = body.tool_choice.name if isinstance(body.tool_choice, NamedChoice) else None
     choice = body.tool_choice if isinstance(body.tool_choice, str) else "auto"
-    thinking, _ = openai.effort(body.reasoning.effort if body.reasoning else None)
+    thinking = openai.thinks(body.reasoning.effort if body.reasoning else None)
     flags = service.flags(thinking, None)
     given = {"temperature": body.temperature, "top_p": body.top_p, "max_tokens": body.max_output_tokens}
     return Chat(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from dataclasses import asdict
 from typing import Any
 
 import psutil
@@ -60,6 +61,8 @@ def routes(service: Service) -> APIRouter:
                     "available_bytes": memory.available,
                     "total_bytes": memory.total,
                 },
+                "requests": {"active": service.metrics.active},
+                "tokens": asdict(service.metrics.tokens),
                 "engine": engine,
             }
         )

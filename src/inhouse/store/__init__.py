@@ -1,6 +1,7 @@
 """Where models live on disk: the catalogue, download, checksum, list, remove."""
 
 from inhouse.store.catalogue import CATALOGUE, Entry, Hub, Packages, Part, find, propose
+from inhouse.store.packed import PackedCopies, PackedCopy
 from inhouse.store.progress import Progress, Step
 from inhouse.store.store import Installed, Store, default_root, resolve
 
@@ -10,6 +11,8 @@ __all__ = [
     "Hub",
     "Installed",
     "Packages",
+    "PackedCopies",
+    "PackedCopy",
     "Part",
     "Progress",
     "Step",

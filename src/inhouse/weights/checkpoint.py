@@ -14,6 +14,7 @@ from inhouse.weights.formats import Format
 from inhouse.weights.gguf import read_gguf
 from inhouse.weights.gguf_model import load_gguf
 from inhouse.weights.huggingface import load_huggingface
+from inhouse.weights.packed_file import is_packed, load_packed
 from inhouse.weights.tensor import Tensor
 
 
@@ -28,10 +29,10 @@ class Checkpoint:
     """
 
     path: Path
-    format: Literal["gguf", "safetensors"]
+    format: Literal["gguf", "safetensors", "packed"]
     config: ModelConfig
     tensors: Mapping[str, Tensor]
-    metadata: Mapping[str, Any]  # GGUF's keys and values; empty for safetensors
+    metadata: Mapping[str, Any]  # GGUF's keys and values, also of a packed file; empty for others
     skipped: tuple[str, ...]  # tensors of parts that text generation does not use
     formats: Mapping[str, Format]  # of each canonical tensor, known without touching its data
 
@@ -47,17 +48,23 @@ class Checkpoint:
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Opens a .gguf file, a Hugging Face model directory, or a .safetensors file with its config.json beside it.
+    """Opens a .gguf file, a packed file, a Hugging Face directory, or a .safetensors file with config.json beside it.
 
     Only the headers are read. Raises ModelNotFoundError, ModelFileError (TensorError for one tensor) or
     UnsupportedModelError.
     """
     if not path.exists():
         raise ModelNotFoundError(f"{path}: no such file; check the path or run `inhouse models`")
+    if path.is_file() and path.suffix == ".safetensors" and is_packed(path):
+        config, tensors, metadata = load_packed(path)
+        return Checkpoint(path, "packed", config, tensors, metadata, (), _formats(tensors))
     if path.is_dir() or path.suffix == ".safetensors":
         config, stacked, skipped = load_huggingface(path)
         return Checkpoint(path, "safetensors", config, stacked, {}, skipped, stacked.formats())
     file = read_gguf(path)
     config, tensors, skipped = load_gguf(file)
-    formats = {name: tensor.format for name, tensor in tensors.items()}
-    return Checkpoint(path, "gguf", config, tensors, file.metadata, skipped, formats)
+    return Checkpoint(path, "gguf", config, tensors, file.metadata, skipped, _formats(tensors))
+
+
+def _formats(tensors: Mapping[str, Tensor]) -> dict[str, Format]:
+    return {name: tensor.format for name, tensor in tensors.items()}

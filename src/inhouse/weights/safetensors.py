@@ -54,6 +54,22 @@ class Entry:
 
 def read_safetensors(path: Path) -> dict[str, Entry]:
     """The tensors of one file. Raises ModelNotFoundError or ModelFileError."""
+    header, data = _read_header(path)
+    header.pop("__metadata__", None)
+    entries = {name: _entry(path, name, value, data) for name, value in header.items()}
+    _check_extents(path, header, len(data))
+    return entries
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts that a file carries beside its tensors. Raises ModelNotFoundError or ModelFileError."""
+    values = _read_header(path)[0].get("__metadata__")
+    items = values.items() if isinstance(values, dict) else ()
+    return {key: value for key, value in items if isinstance(value, str)}
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], U8]:
+    """The header, and the mapped bytes after it."""
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
@@ -67,12 +83,7 @@ def read_safetensors(path: Path) -> dict[str, Entry]:
     length = struct.unpack("<Q", mapped[:8])[0]
     if length > min(size - 8, _MAX_HEADER):
         raise ModelFileError(path, f"its header claims {length} bytes of a file of {size}", _REFETCH)
-    header = read_json(path, mapped[8 : 8 + length])
-    data = np.frombuffer(mapped, dtype=np.uint8)[8 + length :]
-    header.pop("__metadata__", None)
-    entries = {name: _entry(path, name, value, data) for name, value in header.items()}
-    _check_extents(path, header, len(data))
-    return entries
+    return read_json(path, mapped[8 : 8 + length]), np.frombuffer(mapped, dtype=np.uint8)[8 + length :]
 
 
 def read_indexed(path: Path) -> dict[str, Entry]:

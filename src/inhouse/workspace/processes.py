@@ -27,17 +27,18 @@ def started(argv: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[by
         yield process
     finally:
         if process is not None:
-            _end(process)
+            kill_session(process)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        stream.close()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def kill_session(process: subprocess.Popen[bytes]) -> None:
     """Kills what is left of a session, its leader being gone or not: a command may leave children."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    for stream in (process.stdin, process.stdout, process.stderr):
-        if stream is not None:
-            stream.close()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,169 @@
+"""Carries out the calls of an answer: read, prepare, ask for permission, run, record what changed.
+
+Knows tools, permissions and checkpoints; knows no model.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from inhouse.agent.desk import Desk
+from inhouse.agent.guards import Evidence, Guards
+from inhouse.agent.journal import Journal
+from inhouse.agent.permissions import Permissions
+from inhouse.agent.steps import Called, Calling, Changed, OnStep, Printed, Warned
+from inhouse.agent.tools.base import Action, AgentTool, CallError, Control, ToolResult, read_arguments
+from inhouse.client.types import Message, ToolCall
+from inhouse.errors import InhouseError
+from inhouse.workspace.edits import EditError
+
+NOT_RUN = "[not run: the user stopped the turn]"
+
+_TEST_COMMAND = re.compile(
+    r"\b(pytest|unittest|tox|nox|jest|vitest|(npm|yarn|pnpm)( run)? test|(cargo|go) test|make (\S+ )*(test|check))\b"
+)
+_SHOWS_NOTHING = frozenset(
+    {
+        "ls",
+        "cat",
+        "git",
+        "grep",
+        "rg",
+        "head",
+        "tail",
+        "find",
+        "pwd",
+        "cd",
+        "wc",
+        "tree",
+        "less",
+        "file",
+        "which",
+        "sed",
+        "true",
+    }
+)
+
+
+@dataclass
+class Acting:
+    """What one turn needs to carry out calls. `finished` holds the summary once `finish` was accepted."""
+
+    desk: Desk
+    tools: Mapping[str, AgentTool]
+    permissions: Permissions
+    journal: Journal
+    on_step: OnStep
+    cancelled: Callable[[], bool]
+    guards: Guards = field(default_factory=Guards)
+    evidence: Evidence = field(default_factory=Evidence)
+    finished: str | None = None
+
+    def act(self, call: ToolCall) -> Message:
+        """The tool message that answers a call; whatever goes wrong is said in it."""
+        started = time.monotonic()
+        if self.cancelled():
+            return self._answer(call, NOT_RUN, False, started)
+        try:
+            tool = self._tool(call.name)
+            arguments = read_arguments(tool, call.arguments)
+        except CallError as error:
+            self.guards.malformed()
+            self.on_step(Calling(call.id, call.name, "other", f"{call.name}: malformed call"))
+            return self._answer(call, f"error: {error}", False, started)
+        try:
+            action = tool.prepare(arguments)
+        except InhouseError as error:
+            return self._failed(call, tool, arguments, error, started)
+        self.on_step(_calling(call, action, arguments))
+        refusal = self.permissions.refusal(call.id, call.name, action, confined=self.desk.confined)
+        if refusal:
+            return self._answer(call, self._noted(call, refusal, changed=False), False, started)
+        if call.name == "finish":
+            return self._finish(call, arguments, started)
+        result = self._run(call, action)
+        changed = self._record(call, action, arguments, result)
+        text = self._noted(call, result.text, changed=changed)
+        return self._answer(call, text, result.ok, started)
+
+    def _tool(self, name: str) -> AgentTool:
+        tool = self.tools.get(name)
+        if tool is not None:
+            return tool
+        close = difflib.get_close_matches(name, self.tools, 1, 0.5)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise CallError(f"there is no tool {name!r}.{hint} The tools are {', '.join(self.tools)}")
+
+    def _failed(
+        self, call: ToolCall, tool: AgentTool, arguments: Mapping[str, Any], error: InhouseError, started: float
+    ) -> Message:
+        """A call that is well formed but cannot be carried out: no such file, an edit that does not fit."""
+        self.on_step(Calling(call.id, call.name, "other", _title(call.name, arguments), arguments=arguments))
+        if isinstance(error, CallError) and not isinstance(error, EditError):
+            self.guards.malformed()
+        return self._answer(call, self._noted(call, f"error: {error}", changed=False), False, started)
+
+    def _run(self, call: ToolCall, action: Action) -> ToolResult:
+        control = Control(self.cancelled, lambda text: self.on_step(Printed(call.id, text)))
+        try:
+            return action.run(control)
+        except InhouseError as error:
+            return ToolResult(f"error: {error}", ok=False)
+
+    def _record(self, call: ToolCall, action: Action, arguments: Mapping[str, Any], result: ToolResult) -> bool:
+        """Take note of changed files and of tests that ran. Returns whether files changed."""
+        verdict = result.verdict
+        command = str(arguments.get("command", ""))
+        if call.name == "bash" and _TEST_COMMAND.search(command) and not result.cancelled:
+            verdict = result.ok
+        paths: tuple[str, ...] = ()
+        if action.kind in ("edit", "execute", "other") and (found := self.journal.checkpoint(call.id, action.title)):
+            paths = found[1]
+            self.on_step(Changed(*found))
+            self.evidence.edited(paths)
+        if action.kind == "execute" and (verdict is not None or (not paths and shows_something(command))):
+            self.evidence.ran(verdict, result.failing)
+        if verdict is not None:
+            self.journal.tests(verdict, result.failing)
+        return bool(paths)
+
+    def _finish(self, call: ToolCall, arguments: Mapping[str, Any], started: float) -> Message:
+        if said := self.evidence.challenge():
+            self.on_step(Warned("evidence", said))
+            return self._answer(call, f"[not finished yet] {said}", False, started)
+        self.finished = str(arguments["summary"])
+        return self._answer(call, "finished", True, started)
+
+    def _noted(self, call: ToolCall, text: str, *, changed: bool) -> str:
+        """A result with a guard's word to the model below."""
+        note = self.guards.called(call.name, call.arguments, text, changed=changed)
+        if note:
+            self.on_step(Warned("loop", note))
+        return f"{text}\n{note}" if note else text
+
+    def _answer(self, call: ToolCall, text: str, ok: bool, started: float) -> Message:
+        self.on_step(Called(call.id, call.name, ok, text, round(time.monotonic() - started, 3)))
+        return Message("tool", text, tool_call_id=call.id, name=call.name)
+
+
+def shows_something(command: str) -> bool:
+    """Whether a command does more than to look at files: whether it can show that a change works."""
+    words = [part.split()[0] for part in re.split(r"&&|\|\||[;|\n]", command) if part.split()]
+    return any(word not in _SHOWS_NOTHING for word in words)
+
+
+def _calling(call: ToolCall, action: Action, arguments: Mapping[str, Any]) -> Calling:
+    return Calling(
+        call.id, call.name, action.kind, action.title, action.targets, arguments,
+        action.diff, action.old_text, action.new_text,
+    )  # fmt: skip
+
+
+def _title(name: str, arguments: Mapping[str, Any]) -> str:
+    about = arguments.get("path") or arguments.get("command") or arguments.get("pattern") or ""
+    return f"{name} {about}".strip()

@@ -1,0 +1,138 @@
+"""What the tools work on: the workspace, how commands run in it, and what is known of its files. Asks no model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from inhouse.workspace import Runner, Sandbox, Unconfined, python_paths
+from inhouse.workspace.checkout import is_environment
+from inhouse.workspace.files import decode, encode, read_bytes, write_bytes
+from inhouse.workspace.paths import Target
+from inhouse.workspace.project import interpreters
+from inhouse.workspace.shell import Shell
+
+COMMAND_SECONDS = 120.0
+LONGEST_COMMAND = 1800.0
+
+Check = Callable[[str, str | None, str], str]  # (path, old text, new text) -> what is wrong with the new one, or ""
+
+
+@dataclass(frozen=True)
+class Room:
+    """How commands run: one kind of confinement and the shell that lives in it."""
+
+    runner: Runner
+    shell: Shell
+
+
+class Desk:
+    """`root` is a real path. `test` is the user's test command, `python` the interpreter of the project's tests.
+
+    While `read_only` is set, commands run in the second room, which may not write to the workspace.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        runner: Runner,
+        *,
+        reader: Runner | None = None,
+        test: str | None = None,
+        python: Path | None = None,
+        checks: Sequence[Check] = (),
+    ) -> None:
+        self.root = root
+        self.test = test
+        self.python = python
+        self.test_seconds = 600.0
+        self.read_only = False
+        self._writing = Room(runner, Shell(runner))
+        self._reading = Room(reader, Shell(reader)) if reader is not None else None
+        self._checks = checks
+
+    @property
+    def confined(self) -> bool:
+        """Whether commands run in the sandbox."""
+        return self._reading is not None
+
+    @property
+    def runner(self) -> Runner:
+        return self._room.runner
+
+    @property
+    def shell(self) -> Shell:
+        return self._room.shell
+
+    @property
+    def _room(self) -> Room:
+        return self._reading if self.read_only and self._reading is not None else self._writing
+
+    def close(self) -> None:
+        """End the shells and what runs in them."""
+        for room in (self._writing, self._reading):
+            if room is not None:
+                room.shell.close()
+
+    def read(self, target: Target) -> str:
+        """The text of a file. Raises WorkspaceError if it is missing, not text, or too large."""
+        return decode(target.path, read_bytes(self.root, target.path))
+
+    def write(self, target: Target, old: str | None, new: str) -> None:
+        """Replace a file's text, keeping its line ends and mode."""
+        before = read_bytes(self.root, target.path) if old is not None else None
+        write_bytes(self.root, target.path, encode(new, before))
+
+    def problems(self, path: str, old: str | None, new: str) -> str:
+        """What the checks say of a new text, in lines; empty if nothing."""
+        return "\n".join(said for check in self._checks if (said := check(path, old, new)))
+
+
+def open_desk(
+    root: Path,
+    *,
+    sandboxed: bool,
+    test: str | None = None,
+    pythons: Sequence[Path] = (),
+    checks: Callable[[Runner, Path], Sequence[Check]] = lambda runner, root: (),
+) -> Desk:
+    """A desk in the user's own repository; `pythons` run tests where the project has none of its own.
+
+    Raises SandboxError when commands cannot be confined here and `sandboxed` is wanted.
+    """
+    root = Path(os.path.realpath(root))
+    python = next(iter(interpreters(root, pythons)), None)
+    runner = _runner(root, python, sandboxed=sandboxed)
+    reader = None
+    if isinstance(runner, Sandbox):
+        runner.probe()
+        reader = replace(runner, writable=False)
+    return Desk(root, runner, reader=reader, test=test, python=python, checks=checks(runner, root))
+
+
+def _runner(root: Path, python: Path | None, *, sandboxed: bool) -> Sandbox | Unconfined:
+    path = (python.parent,) if python is not None else ()
+    environment: Mapping[str, str] = {"PYTHONPATH": str(root / "src")} if (root / "src").is_dir() else {}
+    if not sandboxed:
+        return Unconfined(root, path, environment)
+    pythons = [python] if python is not None else []
+    pythons += [folder / "bin" / "python" for folder in root.iterdir() if folder.is_dir() and is_environment(folder)]
+    outside = [found for one in pythons for found in python_paths(one) if not found.is_relative_to(root)]
+    readable = (*dict.fromkeys(outside), *_objects(root))
+    return Sandbox(root, readable=readable, path=path, environment=environment)
+
+
+def _objects(root: Path) -> list[Path]:
+    """Where git keeps this tree's history, if that is outside: of a worktree, and of a clone that borrows objects."""
+    found: list[Path] = []
+    pointer = root / ".git"
+    if pointer.is_file() and (text := pointer.read_text("utf-8", errors="replace")).startswith("gitdir: "):
+        folder = Path(os.path.realpath(root / text[8:].strip()))
+        if folder.parent.name == "worktrees" and (folder.parent.parent / "HEAD").is_file():
+            found.append(folder.parent.parent)
+    alternates = root / ".git" / "objects" / "info" / "alternates"
+    if alternates.is_file():
+        found += [Path(line) for line in alternates.read_text().splitlines() if line.startswith("/")]
+    return [path for path in found if path.is_dir() and not path.is_relative_to(root)]

@@ -1,0 +1,89 @@
+"""The session as the loop writes it: all that happens goes to the disk and into the state at once. Asks no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from inhouse.agent.session import Session
+from inhouse.agent.state import State, state_of
+from inhouse.agent.tools.plan import Item
+from inhouse.client.shape import message_json
+from inhouse.client.types import Message, Usage
+from inhouse.errors import WorkspaceError
+from inhouse.workspace.shadow import Change, Shadow
+
+
+class Journal:
+    """What is known of a session, and the only way to add to it."""
+
+    def __init__(self, session: Session, root: Path) -> None:
+        self.session = session
+        self.state: State = state_of(session.records)
+        self._shadow = Shadow(root, session.checkpoints)
+
+    def message(self, message: Message, prompt: str | None = None) -> None:
+        """A message; `prompt` is what of it the user wrote."""
+        extra = {} if prompt is None else {"prompt": prompt}
+        self._add("message", message=message_json(message), **extra)
+
+    def answer(self, usage: Usage) -> None:
+        self._add(
+            "answer",
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            completion_tokens=usage.completion_tokens,
+        )
+
+    def plan(self, items: Sequence[Item]) -> None:
+        self._add("plan", items=[{"text": item.text, "status": item.status} for item in items])
+
+    def tests(self, passed: bool, failing: Sequence[str]) -> None:
+        self._add("tests", passed=passed, failing=list(failing))
+
+    def compacted(self, messages: Sequence[Message]) -> None:
+        """These messages take the place of all before."""
+        self._add("compacted", messages=[message_json(message) for message in messages])
+
+    def turn(self, reason: str, text: str) -> None:
+        self._add("turn", reason=reason, text=text)
+
+    def checkpoint(self, call: str = "", title: str = "") -> tuple[str, tuple[str, ...]] | None:
+        """Record the files as they are, if they changed: the checkpoint and the paths.
+
+        Without a call it is somebody else who changed them, so undo will not take that back.
+        """
+        last = self.state.last_checkpoint
+        tree = self._shadow.checkpoint()
+        if tree == last:
+            return None
+        paths = tuple(change.path for change in self._shadow.changes(last, tree)) if last else ()
+        self._add("checkpoint", tree=tree, call=call, title=title, paths=list(paths))
+        return tree, paths
+
+    def undo(self, count: int = 1) -> list[Change]:
+        """Take back the last calls that changed files. Raises WorkspaceError where that cannot be done."""
+        steps = self.state.changes[-count:]
+        if not steps or count < 1:
+            raise WorkspaceError("there is nothing to undo in this session")
+        undone: list[Change] = []
+        for step in reversed(steps):
+            undone += self._shadow.go_back(step.before, step.after)
+            self._add("undone", count=1, title=step.title, tree=self._shadow.checkpoint())
+        return undone
+
+    def diff(self) -> str:
+        """What changed since the session began, as a unified diff."""
+        if not self.state.first_checkpoint:
+            return ""
+        return self._shadow.diff(self.state.first_checkpoint, self._shadow.checkpoint())
+
+    def changed_paths(self) -> tuple[str, ...]:
+        """The files that differ from the session's beginning, as of the last checkpoint."""
+        first, last = self.state.first_checkpoint, self.state.last_checkpoint
+        return tuple(change.path for change in self._shadow.changes(first, last)) if first != last else ()
+
+    def _add(self, kind: str, **fields: Any) -> None:
+        self.session.append(kind, **fields)
+        self.state.apply(self.session.records[-1])

@@ -1,0 +1,129 @@
+"""`run_tests`: the project's tests, found and read: pytest, unittest, npm, cargo, go, or a command of the user's."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from functools import partial
+
+from inhouse.agent.desk import Desk
+from inhouse.agent.outcome import Outcome, read_outcome
+from inhouse.agent.tools.base import Action, AgentTool, Arguments, Control, ToolResult, define
+from inhouse.agent.tools.folding import fold
+from inhouse.errors import WorkspaceError
+from inhouse.workspace.commands import CommandResult
+from inhouse.workspace.files import read_text
+from inhouse.workspace.project import TestCommand, detect_command, given_command
+from inhouse.workspace.search import files_of
+
+_HAS_PYTEST = "import importlib.util, sys; sys.exit(importlib.util.find_spec('pytest') is None)"
+_SHOWN = 5  # failures described
+_LISTED = 30  # failures named
+
+
+def tests_tool(desk: Desk) -> AgentTool:
+    parameters = {
+        "tests": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "only these, as their runner names them: 'tests/test_app.py::test_total'; default all",
+        },
+        "command": {"type": "string", "description": "another test command than the project's"},
+    }
+    description = "Run the project's tests and say which fail, why, and at which lines."
+    example = {"tests": ["tests/test_app.py"]}
+    return define("run_tests", description, parameters, (), partial(_prepare, desk), example)
+
+
+def find_command(desk: Desk) -> TestCommand:
+    """How this project's tests are run. Raises WorkspaceError where that cannot be told."""
+    if desk.test is not None:
+        return given_command(desk.test)
+    paths = frozenset(files_of(desk.root))
+    if desk.python is not None:
+        has_pytest = desk.runner.run([str(desk.python), "-c", _HAS_PYTEST], timeout=60).ok
+        found = detect_command(paths, lambda path: _text(desk, path), str(desk.python), has_pytest=has_pytest)
+        if found is not None:
+            return found
+    if "package.json" in paths and _has_test_script(_text(desk, "package.json")):
+        return TestCommand(("npm", "test", "--silent"), "other")
+    if "Cargo.toml" in paths:
+        return TestCommand(("cargo", "test", "--offline"), "other")
+    if "go.mod" in paths:
+        return TestCommand(("go", "test", "./..."), "other")
+    raise WorkspaceError("no tests that can be run were found here; give their command, such as 'make check'")
+
+
+def _prepare(desk: Desk, arguments: Arguments) -> Action:
+    given = arguments.get("command")
+    command = given_command(given) if given else find_command(desk)
+    tests = [str(test) for test in arguments.get("tests", ())]
+    if tests:
+        some = command.only(tests)
+        line = f"{command} {shlex.join(tests)}"
+        command = some or TestCommand(line, command.kind)
+    line = str(command)
+
+    def run(control: Control) -> ToolResult:
+        started = time.monotonic()
+        # In the shell that stays, so that what was set up there (variables, an activated environment) holds, and the
+        # user can stop it; in a subshell, so that it is not changed.
+        inner = f"(cd -- {shlex.quote(str(desk.runner.place))} && {line})"
+        result = desk.shell.run(
+            inner, timeout=desk.test_seconds, cancelled=control.cancelled, on_output=control.on_output
+        )
+        known = frozenset(files_of(desk.root))
+        plain = CommandResult(result.exit_code, result.output, time.monotonic() - started, result.stopped)
+        outcome = read_outcome(plain, command.kind, desk.runner.place, known)
+        failing = tuple(sorted(outcome.failing - {""}))
+        cancelled = result.stopped == "cancelled"
+        verdict = None if cancelled or _ran_nothing(outcome, command) else outcome.passed
+        return ToolResult(_report(line, outcome), outcome.passed, verdict, failing, cancelled)
+
+    return Action("execute", line, run, (str(desk.root),))
+
+
+def _ran_nothing(outcome: Outcome, command: TestCommand) -> bool:
+    """Whether the run says nothing of the program: no such command, no tests found."""
+    return outcome.exit_code in (126, 127) or (command.kind == "pytest" and outcome.exit_code in (4, 5))
+
+
+def _report(line: str, outcome: Outcome) -> str:
+    ran = f"{outcome.ran} tests ran, " if outcome.ran is not None else ""
+    if outcome.passed:
+        said = f"passed: {ran}{outcome.seconds:.1f} s ({line})"
+        return said if outcome.ran is not None else f"{said}\n{fold(outcome.output)}"
+    if outcome.stopped:
+        return (
+            f"the tests were stopped ({outcome.stopped}) after {outcome.seconds:.0f} s ({line})\n{fold(outcome.output)}"
+        )
+    named = [failure for failure in outcome.failures if failure.id]
+    if not named:
+        places = [f"{place.path}:{place.line}" for failure in outcome.failures for place in failure.places]
+        where = f"\nplaces: {', '.join(places[:10])}" if places else ""
+        return f"failed (exit code {outcome.exit_code}, {line})\n{fold(outcome.output)}{where}"
+    lines = [f"failed: {len(named)} of {outcome.ran if outcome.ran is not None else '?'} tests ({line})"]
+    for failure in named[:_SHOWN]:
+        where = ", ".join(f"{place.path}:{place.line}" for place in failure.places[-4:])
+        lines += [f"\n{failure.id}" + (f"  at {where}" if where else ""), failure.message]
+    rest = named[_SHOWN:_LISTED]
+    if rest:
+        lines += ["\nalso failing:", *(failure.id for failure in rest)]
+    if len(named) > _LISTED:
+        lines.append(f"... and {len(named) - _LISTED} more")
+    return fold("\n".join(lines))
+
+
+def _has_test_script(text: str) -> bool:
+    try:
+        return bool(json.loads(text)["scripts"]["test"])
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _text(desk: Desk, path: str) -> str:
+    try:
+        return read_text(desk.root, path)
+    except WorkspaceError:
+        return ""

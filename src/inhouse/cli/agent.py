@@ -1,0 +1,300 @@
+"""`inhouse agent`: a conversation with an engineer in your repository; without a terminal, one task and its end."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from inhouse.agent.briefing import SYSTEM
+from inhouse.agent.checks import project_checks
+from inhouse.agent.desk import Desk, open_desk
+from inhouse.agent.loop import Agent, AgentOptions
+from inhouse.agent.permissions import MODES, Mode, Permissions, Question, Reply, nobody
+from inhouse.agent.session import Session, find, read
+from inhouse.agent.steps import Ended
+from inhouse.agent.tools.plan import worded
+from inhouse.cli.agent_view import AgentView, JsonLines, View, ask, show_diff, terminal
+from inhouse.cli.chat_client import Connection, add_connection, connected
+from inhouse.cli.common import Subparsers, command, environment_python, home, positive
+from inhouse.cli.terminal import Flag, interruptible, line_editing, lines
+from inhouse.client.types import Sampling
+from inhouse.errors import InhouseError, ParameterError, SandboxError
+
+_HELP = """\
+/help            this list
+/undo [N]        take back the agent's last change of files (or N of them)
+/diff            what changed since the session began
+/plan            the agent's plan
+/compact         replace the conversation by a summary
+/mode [MODE]     ask, auto-edit, auto or plan
+/continue        go on where the agent was interrupted
+/fork            go on in a new session, and leave this one as it is
+/exit            leave (or Ctrl-D); inhouse agent --resume ID comes back
+A line that ends with \\ goes on in the next one. Ctrl-C stops the agent."""
+
+_EXIT_CODES = """\
+exit codes without a terminal:
+  0    the agent finished or answered
+  1    an error: no model, no sandbox, a server that does not answer, ...
+  2    wrong usage
+  3    it ended without: a limit was met, or the model went in circles
+  130  interrupted; the session can be resumed"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = command(
+        subparsers,
+        "agent",
+        "Work on a repository together with a model: it reads, edits, runs commands in a sandbox without network, and "
+        "verifies. Every step is kept: undo it, or resume the session later. Without a terminal, or with --json, it "
+        "works on PROMPT alone and ends.",
+        "inhouse agent\n"
+        'inhouse agent --repo ~/ledger "Totals are wrong when an entry has two currencies"\n'
+        'inhouse agent --mode auto --json --max-minutes 20 "make the tests pass" > events.jsonl\n'
+        "inhouse agent --url http://gpu.local:8000/v1 --model qwen3.6-35b-a3b\n"
+        "inhouse agent --resume last",
+    )
+    parser.epilog = f"{parser.epilog}\n\n{_EXIT_CODES}"
+    parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="what to do; - is standard input")
+    parser.add_argument("--repo", type=Path, metavar="DIR", help="the repository (default: here)")
+    parser.add_argument("--mode", choices=MODES, help="what needs no question (default: ask; auto without a terminal)")
+    parser.add_argument("--resume", metavar="ID", help="go on with a session; 'last' is the latest of this repository")
+    parser.add_argument("--fork", metavar="ID", help="like --resume, in a new session")
+    parser.add_argument("--test", metavar="CMD", help="the command that runs the tests (default: found)")
+    parser.add_argument("--json", action="store_true", help="write events as JSON lines; never ask")
+    parser.add_argument("--show-thinking", action="store_true", help="show what a model thinks, not only that it does")
+    parser.add_argument(
+        "--unconfined", action="store_true", help="run commands with your own rights, each on your yes (no sandbox)"
+    )
+    limits = parser.add_argument_group("limits of a turn")
+    limits.add_argument("--max-turns", type=positive, metavar="N", help="answers of the model")
+    limits.add_argument("--max-minutes", type=float, metavar="M")
+    limits.add_argument("--max-tokens", type=positive, metavar="N", help="tokens computed, of prompts and answers")
+    limits.add_argument("--thinking-budget", type=positive, default=8192, metavar="N", help="tokens (default 8192)")
+    sampling = parser.add_argument_group("sampling")
+    sampling.add_argument("--temperature", type=float, default=0.6, metavar="T", help="default 0.6")
+    sampling.add_argument("--seed", type=int, metavar="N")
+    add_connection(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
+    headless = args.json or args.prompt == "-" or not sys.stdin.isatty()
+    if headless and not (prompt and prompt.strip()) and not (args.resume or args.fork):
+        raise ParameterError("there is no terminal to talk in; say what to do as PROMPT")
+    console = terminal()
+    with _opened(args) as start, connected(args) as connection:
+        work = _Work(args, connection, console)
+        with work.session(start) as agent:
+            if headless:
+                return _headless(work, agent, prompt)
+            with line_editing(home() / "agent_history"):
+                return _Conversation(work, agent).run(prompt)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The repository, and the folder of the session to go on with, if any."""
+
+    repo: Path
+    resumed: Path | None
+
+
+@contextmanager
+def _opened(args: argparse.Namespace) -> Iterator[_Start]:
+    """Find out what to work on before a model is loaded. Raises WorkspaceError, ParameterError."""
+    name = args.fork or args.resume
+    repo = (args.repo or Path()).resolve()
+    if name is None:
+        if not repo.is_dir():
+            raise ParameterError(f"{repo}: no such directory; name the repository with --repo")
+        yield _Start(repo, None)
+        return
+    folder = find(home() / "sessions", name, repo if args.repo is not None or name == "last" else None)
+    own = Path(read(folder)[0].repo)
+    if args.repo is not None and own != repo:
+        raise ParameterError(f"session {folder.name} is of {own}, not of {repo}; leave out --repo")
+    yield _Start(own, folder)
+
+
+class _Work:
+    """What the command line asked for, put together."""
+
+    def __init__(self, args: argparse.Namespace, connection: Connection, console: Console) -> None:
+        self.args = args
+        self.connection = connection
+        self.console = console
+        self.view: View = JsonLines() if args.json else AgentView(console, thinking=args.show_thinking)
+        self.flag = Flag()
+
+    @contextmanager
+    def session(self, start: _Start, *, fork: bool = False) -> Iterator[Agent]:
+        """The agent of a new session, or of one that is gone on with."""
+        sessions = home() / "sessions"
+        if start.resumed is None:
+            session = Session.create(sessions, start.repo, self.connection.model, SYSTEM)
+        else:
+            session = Session(start.resumed)
+            if self.args.fork or fork:
+                with session as old:
+                    session = old.fork(sessions)
+        with session:
+            agent = self._agent(start.repo, session)
+            try:
+                yield agent
+            finally:
+                agent.close()
+
+    def _agent(self, repo: Path, session: Session) -> Agent:
+        args = self.args
+        interactive = isinstance(self.view, AgentView) and sys.stdin.isatty() and args.prompt != "-"
+        mode: Mode = args.mode or ("ask" if interactive else "auto")
+        options = AgentOptions(
+            context=self.connection.context,
+            turns=args.max_turns,
+            minutes=args.max_minutes,
+            tokens=args.max_tokens,
+            thinking_budget=args.thinking_budget,
+            sampling=_sampling(args),
+        )
+        options = replace(options, answer_tokens=min(options.answer_tokens, options.context // 4))
+        approver: Callable[[Question], Reply] = self._ask if interactive else nobody
+        desk = _desk(args, repo)
+        permissions = Permissions(mode, approver)
+        return Agent(self.connection.client, desk, session, permissions, options, self.view.show)
+
+    def _ask(self, question: Question) -> Reply:
+        """Ask in the terminal, where Ctrl-C is a no that stops the turn."""
+        if isinstance(self.view, AgentView):
+            self.view.stop()
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return ask(self.console, question)
+        except KeyboardInterrupt:
+            self.console.print()
+            self.flag.set()
+            return Reply("no", "they stopped the turn")
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def turn(self, agent: Agent, prompt: str | None) -> Ended:
+        """One turn that Ctrl-C ends."""
+        with interruptible() as self.flag:
+            try:
+                return agent.turn(prompt, self.flag.is_set)
+            finally:
+                if isinstance(self.view, AgentView):
+                    self.view.stop()
+
+
+def _headless(work: _Work, agent: Agent, prompt: str | None) -> int:
+    ended = work.turn(agent, prompt.strip() if prompt else None)
+    if not work.args.json:
+        print(f"session {agent.journal.session.id}", file=sys.stderr)
+    if ended.reason == "cancelled":
+        return 130
+    return 0 if ended.reason in ("finished", "answered") else 3
+
+
+class _Conversation:
+    """The loop of a terminal."""
+
+    def __init__(self, work: _Work, agent: Agent) -> None:
+        self._work = work
+        self._agent = agent
+        self._console = work.console
+
+    def run(self, prompt: str | None) -> int:
+        """Until the user leaves."""
+        agent, session = self._agent, self._agent.journal.session
+        self._console.print(
+            f"[dim]{self._work.connection.model}, {agent.options.context:,} tokens of context; mode "
+            f"{agent.permissions.mode}; session {session.id}. /help for help, Ctrl-D to leave.[/]", highlight=False,
+        )  # fmt: skip
+        if agent.journal.state.messages:
+            self._console.print(f"[dim]{len(agent.journal.state.messages)} messages are there already[/]")
+        if prompt:
+            self._turn(prompt)
+        for line in lines():
+            if not line:
+                continue
+            word, _, rest = line.partition(" ")
+            if word in ("/exit", "/quit"):
+                break
+            try:
+                if word.startswith("/") and word[1:].isalpha():
+                    self._command(word, rest.strip())
+                else:
+                    self._turn(line)
+            except InhouseError as error:
+                self._console.print(f"[red]{error}[/]", markup=True, highlight=False)
+        return 0
+
+    def _turn(self, prompt: str | None) -> None:
+        try:
+            self._work.turn(self._agent, prompt)
+        except KeyboardInterrupt:
+            self._console.print("\n[yellow]stopped at once; /continue goes on[/]")
+
+    def _command(self, word: str, rest: str) -> None:
+        agent, console = self._agent, self._console
+        if word == "/help":
+            print(_HELP)
+        elif word == "/undo":
+            count = int(rest) if rest.isdecimal() else 1
+            for change in agent.undo(count):
+                console.print(f"undone: {change.path}", highlight=False)
+        elif word == "/diff":
+            show_diff(console, agent.diff() or "nothing changed")
+        elif word == "/plan":
+            console.print(worded(agent.journal.state.plan) or "there is no plan", markup=False)
+        elif word == "/compact":
+            agent.compact()
+        elif word == "/continue":
+            self._turn(None)
+        elif word == "/fork":
+            session = agent.journal.session.fork(home() / "sessions")
+            with session:
+                console.print(f"session {session.id} is a copy; --resume {session.id} goes on with it", highlight=False)
+        elif word == "/mode":
+            self._mode(rest)
+        else:
+            console.print(f"there is no command {word}; /help lists them")
+
+    def _mode(self, wanted: str) -> None:
+        permissions = self._agent.permissions
+        found = next((mode for mode in MODES if mode == wanted), None)
+        if wanted and found is None:
+            self._console.print(f"there is no mode {wanted}; it is one of {', '.join(MODES)}")
+            return
+        permissions.mode = found or permissions.mode
+        self._console.print(f"mode {permissions.mode}")
+
+
+def _desk(args: argparse.Namespace, repo: Path) -> Desk:
+    try:
+        return open_desk(repo, sandboxed=not args.unconfined, test=args.test, pythons=_pythons(), checks=project_checks)
+    except SandboxError as error:
+        raise SandboxError(f"{error}; or say --unconfined to run commands with your own rights") from None
+
+
+def _pythons() -> tuple[Path, ...]:
+    """What may run the tests of a project without an environment: the active one, the system's, our own."""
+    found = [environment_python(), shutil.which("python3"), shutil.which("python"), sys.executable]
+    return tuple(dict.fromkeys(Path(path) for path in found if path))
+
+
+def _sampling(args: argparse.Namespace) -> Sampling:
+    if not 0 <= args.temperature <= 2:
+        raise ParameterError(f"temperature = {args.temperature}: give a number from 0 to 2")
+    if args.temperature == 0:
+        return Sampling(seed=args.seed)
+    return Sampling(temperature=args.temperature, top_p=0.95, top_k=20, seed=args.seed)

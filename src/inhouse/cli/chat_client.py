@@ -1,0 +1,70 @@
+"""Which model an agent works with: one of this machine, in this process, or any server that speaks OpenAI's API."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from inhouse.cli.common import add_engine, add_thinking, api_key, model_path, store, template_flags
+from inhouse.client.types import ChatClient
+from inhouse.errors import ModelNotFoundError
+
+_UNKNOWN_CONTEXT = 32_768
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A client, the name of its model, and the tokens that a conversation may have."""
+
+    client: ChatClient
+    model: str
+    context: int
+
+
+def add_connection(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", metavar="MODEL", help="a name or path (default: the largest here that fits)")
+    group.add_argument(
+        "--url", metavar="URL", help="ask a server instead, such as http://gpu.local:8000/v1 (key: INHOUSE_API_KEY)"
+    )
+    add_thinking(parser)
+    add_engine(parser)
+
+
+@contextmanager
+def connected(args: argparse.Namespace) -> Iterator[Connection]:
+    """Raises ModelNotFoundError, PeerError and what opening a model raises."""
+    # An agent's earlier thinking stays in its prompt: a template that drops it would change what was read already.
+    flags = {**template_flags(args), "preserve_thinking": True}
+    if args.url is not None:
+        from inhouse.client.http import HttpClient
+
+        client = HttpClient(args.url, args.model or "default", key=api_key(), template_flags=flags)
+        try:
+            context = args.context or client.context() or _UNKNOWN_CONTEXT
+            yield Connection(client, args.model or args.url, context)
+        finally:
+            client.close()
+        return
+    from inhouse.cli.opening import open_llm
+    from inhouse.client.inprocess import InProcessClient
+
+    path = model_path(args.model) if args.model is not None else largest_model()
+    with open_llm(path, args) as llm:
+        yield Connection(InProcessClient(llm, template_flags=flags), args.model or path.stem, llm.context)
+
+
+def largest_model() -> Path:
+    """The most capable model here that this machine can hold, as far as size tells. Raises ModelNotFoundError."""
+    memory = psutil.virtual_memory().total
+    fitting = [model for model in store().list() if model.size < 0.95 * memory]
+    if not fitting:
+        raise ModelNotFoundError(
+            "no model is on this machine yet: run `inhouse pull`, or name one with --model or --url"
+        )
+    return max(fitting, key=lambda model: model.size).path

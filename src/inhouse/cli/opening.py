@@ -1,0 +1,38 @@
+"""Opens a model as the options of the command line say, with a bar while it is packed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from inhouse.cli.common import packed_copies
+from inhouse.cli.meter import Meter
+from inhouse.engine import LLM
+from inhouse.engine.open import open_engine
+from inhouse.engine.serving import Engine, Options
+
+
+def open_llm(path: Path, args: argparse.Namespace) -> LLM:
+    """`args` are those of `add_engine`. Raises what opening a model raises."""
+    with Meter("bytes") as meter:
+        return LLM(
+            path,
+            threads=args.threads,
+            context=args.context,
+            pack=not args.no_pack,
+            packed_root=packed_copies().root,
+            packing=lambda done, total: meter.update(f"packing {path.name} (once)", done, total),
+        )
+
+
+def open_serving(path: Path, args: argparse.Namespace, options: Options) -> Engine:
+    """The same for an engine that takes the requests of many."""
+    with Meter("bytes") as meter:
+        return open_engine(
+            path,
+            options,
+            threads=args.threads,
+            pack=not args.no_pack,
+            packed_root=packed_copies().root,
+            packing=lambda done, total: meter.update(f"packing {path.name} (once)", done, total),
+        )

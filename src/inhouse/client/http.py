@@ -1,0 +1,284 @@
+"""A client of any server that speaks OpenAI's chat completions over HTTP. Knows no particular server.
+
+Answers stream. What fails before the first piece of an answer is tried again, with growing pauses; what fails later is
+an error, since half an answer is no answer. A cancelled answer ends at once, also while the server still reads the
+prompt: lines come through a queue, and the socket is shut down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from inhouse.client.shape import message_json, tool_json
+from inhouse.client.types import ChatRequest, Delta, FinishReason, Sampling, ToolCall, Usage
+from inhouse.errors import ContextLengthError, InhouseError, PeerError
+
+_TRIES = 5
+_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_LONGEST_PAUSE = 60.0
+_SILENCE = 900.0  # seconds without a byte: a long prompt on a small machine
+_LOOK = 0.05
+_END = object()
+_FINISH: Mapping[str, FinishReason] = {
+    "stop": "stop", "length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls",
+}  # fmt: skip
+
+
+class HttpClient:
+    """Answers conversations with `model` at `url` (which ends in /v1, usually).
+
+    `template_flags` are switches of the model's chat template, for servers that pass them on. `pause` waits (tests).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        key: str = "",
+        template_flags: Mapping[str, Any] | None = None,
+        transport: httpx2.BaseTransport | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        timeout = httpx2.Timeout(10.0, read=_SILENCE)
+        self._url = url.rstrip("/")
+        self._http = httpx2.Client(headers=headers, timeout=timeout, transport=transport, trust_env=False)
+        self._model = model
+        self._flags = dict(template_flags or {})
+        self._pause = pause
+
+    def stream(self, request: ChatRequest) -> Iterator[Delta]:
+        """The answer as it comes. Raises PeerError, and ContextLengthError where the server says that it is that."""
+        for attempt in range(_TRIES):
+            begun = False
+            try:
+                for delta in self._answer(request):
+                    begun = True
+                    yield delta
+                return
+            except _TryAgainError as error:
+                if begun or attempt == _TRIES - 1:
+                    raise PeerError(f"{self._url}: {error}; see that the server runs, then go on") from None
+                self._pause(min(_LONGEST_PAUSE, error.after if error.after is not None else 0.5 * 2**attempt))
+            if request.cancelled is not None and request.cancelled():
+                yield Delta(finish="cancelled", usage=Usage())
+                return
+
+    def count_tokens(self, text: str) -> int:
+        """An estimate, on the safe side: the server alone knows its tokenizer."""
+        return (len(text.encode("utf-8", errors="replace")) * 2 + 6) // 7
+
+    def context(self) -> int | None:
+        """The model's context in tokens, where the server tells. Raises PeerError when it cannot be reached."""
+        try:
+            reply = self._http.get(f"{self._url}/models")
+            models = reply.json()["data"] if reply.is_success else []
+        except httpx2.HTTPError as error:
+            raise PeerError(
+                f"{self._url}: {str(error) or type(error).__name__}; see that the server runs there"
+            ) from None
+        except (ValueError, KeyError, TypeError):
+            return None
+        named = [model for model in models if model.get("id") == self._model] or models[:1]
+        for model in named:
+            for name in ("max_model_len", "context_length", "context_window", "n_ctx"):
+                if isinstance(model.get(name), int):
+                    return int(model[name])
+        return None
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _answer(self, request: ChatRequest) -> Iterator[Delta]:
+        partial = _Partial(earlier=sum(len(message.tool_calls) for message in request.messages))
+        with self._lines(self._body(request), request.cancelled or (lambda: False)) as lines:
+            for line in lines:
+                if line is None:
+                    yield Delta(finish="cancelled", usage=partial.usage)
+                    return
+                if not line.startswith("data:"):
+                    continue
+                data = line[5:].strip()
+                if data == "[DONE]":
+                    break
+                if (delta := partial.take(self._event(data))) is not None:
+                    yield delta
+        if not partial.complete:
+            raise _TryAgainError("the answer broke off")
+        yield partial.last()
+
+    def _event(self, data: str) -> Mapping[str, Any]:
+        try:
+            event = json.loads(data)
+        except ValueError:
+            raise PeerError(f"{self._url}: not a server of this kind: it sent {data[:200]!r}; check the URL") from None
+        if isinstance(event, dict) and "error" in event:
+            raise self._error(0, json.dumps(event["error"]))
+        return event if isinstance(event, dict) else {}
+
+    @contextlib.contextmanager
+    def _lines(self, body: Mapping[str, Any], cancelled: Callable[[], bool]) -> Iterator[Iterator[str | None]]:
+        """The lines of the response as they come; None when it was cancelled."""
+        arrived: queue.Queue[Any] = queue.Queue()
+        sockets: list[socket.socket] = []
+        ended = threading.Event()
+
+        def pump() -> None:
+            try:
+                with self._http.stream("POST", f"{self._url}/chat/completions", json=body) as response:
+                    network = response.extensions.get("network_stream")
+                    if network is not None and (own := network.get_extra_info("socket")) is not None:
+                        sockets.append(own)
+                    if not response.is_success:
+                        arrived.put(self._failure(response))
+                        return
+                    for line in response.iter_lines():
+                        arrived.put(line)
+                        if ended.is_set():
+                            return
+                arrived.put(_END)
+            except httpx2.HTTPError as error:
+                arrived.put(_TryAgainError(str(error) or type(error).__name__))
+            except Exception as error:  # whatever it is, the reader must hear of it
+                arrived.put(PeerError(f"{self._url}: {error!r}; check the URL"))
+
+        thread = threading.Thread(target=pump, name="answer", daemon=True)
+        thread.start()
+        try:
+            yield _take(arrived, cancelled)
+        finally:
+            ended.set()
+            for own in sockets:
+                with contextlib.suppress(OSError):
+                    own.shutdown(socket.SHUT_RDWR)
+
+    def _failure(self, response: httpx2.Response) -> Exception:
+        text = response.read().decode("utf-8", errors="replace")
+        if response.status_code in _AGAIN:
+            after = response.headers.get("retry-after", "")
+            seconds = float(after) if after.replace(".", "", 1).isdigit() else None
+            return _TryAgainError(f"HTTP {response.status_code}: {_short(text)}", seconds)
+        return self._error(response.status_code, text)
+
+    def _error(self, status: int, text: str) -> InhouseError:
+        said = _short(text)
+        words = said.lower()
+        if status in (0, 400, 413, 422) and "context" in words and ("length" in words or "exceed" in words):
+            return ContextLengthError(f"{self._url}: {said}")
+        remedy = {
+            401: "give a key in INHOUSE_API_KEY",
+            403: "give a key that may do this",
+            404: "check the URL and the model's name",
+        }.get(status, "check the request's options" if status else "try again")
+        return PeerError(f"{self._url}: {f'HTTP {status}: ' if status else ''}{said}; {remedy}")
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        messages = [message_json(message) for message in request.messages]
+        body: dict[str, Any] = {
+            "model": self._model,
+            "messages": messages,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            **_sampling(request.sampling),
+        }
+        if request.tools:
+            body["tools"] = [tool_json(tool) for tool in request.tools]
+        if request.prefill:
+            messages.append({"role": "assistant", "content": request.prefill})
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
+        if request.thinking_budget is not None:
+            body["reasoning_budget"] = request.thinking_budget
+        if self._flags:
+            body["chat_template_kwargs"] = self._flags
+        return body
+
+
+class _TryAgainError(Exception):
+    """Something that may go better the next time; `after` so many seconds, where the server says."""
+
+    def __init__(self, said: str, after: float | None = None) -> None:
+        super().__init__(said)
+        self.after = after
+
+
+@dataclass
+class _Partial:
+    """An answer's calls and end as they come together from its pieces."""
+
+    earlier: int
+    calls: dict[int, dict[str, str]] = field(default_factory=dict)
+    finish: FinishReason | None = None
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def complete(self) -> bool:
+        return self.finish is not None
+
+    def take(self, event: Mapping[str, Any]) -> Delta | None:
+        """What of an event can be passed on at once."""
+        if usage := event.get("usage"):
+            cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+            self.usage = Usage(usage.get("prompt_tokens") or 0, cached, usage.get("completion_tokens") or 0)
+        choices = event.get("choices") or [{}]
+        delta = choices[0].get("delta") or {}
+        if reason := choices[0].get("finish_reason"):
+            self.finish = _FINISH.get(reason, "stop")
+        for call in delta.get("tool_calls") or ():
+            known = self.calls.setdefault(call.get("index", len(self.calls)), {"id": "", "name": "", "arguments": ""})
+            function = call.get("function") or {}
+            known["id"] = call.get("id") or known["id"]
+            known["name"] += function.get("name") or ""
+            known["arguments"] += function.get("arguments") or ""
+        content, reasoning = delta.get("content") or "", delta.get("reasoning_content") or delta.get("reasoning") or ""
+        return Delta(content, reasoning if isinstance(reasoning, str) else "") if content or reasoning else None
+
+    def last(self) -> Delta:
+        calls = tuple(
+            ToolCall(call["id"] or f"call_{self.earlier + number}", call["name"], call["arguments"])
+            for number, (_, call) in enumerate(sorted(self.calls.items()))
+        )
+        return Delta(tool_calls=calls, finish="tool_calls" if calls else self.finish, usage=self.usage)
+
+
+def _take(arrived: queue.Queue[Any], cancelled: Callable[[], bool]) -> Iterator[str | None]:
+    while True:
+        if cancelled():
+            yield None
+            return
+        try:
+            item = arrived.get(timeout=_LOOK)
+        except queue.Empty:
+            continue
+        if item is _END:
+            return
+        if isinstance(item, Exception):
+            raise item
+        yield item
+
+
+def _sampling(sampling: Sampling) -> dict[str, Any]:
+    """The fields of the request; what only some servers know is sent only where it says something."""
+    default = Sampling()
+    body: dict[str, Any] = {"temperature": sampling.temperature, "top_p": sampling.top_p}
+    for name in ("top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty", "seed", "max_tokens"):
+        if getattr(sampling, name) != getattr(default, name):
+            body[name] = getattr(sampling, name)
+    return {**body, "stop": list(sampling.stop)} if sampling.stop else body
+
+
+def _short(text: str) -> str:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        error = json.loads(text)
+        text = str((error.get("error") or error).get("message") or text)
+    return " ".join(text.split())[:300] or "no explanation"

@@ -1,0 +1,67 @@
+"""Where a path that a model names really leads, and whether it may be written. Knows nothing of tools.
+
+Writing is refused outside the workspace and in places that make a program of the user's run something later: what git,
+shells, editors and environment managers read by themselves. That holds also where those files do not exist yet.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from inhouse.errors import WorkspaceError
+
+# Anywhere in the tree: names of files and folders that are read, or run, without the user asking for it.
+PROTECTED_NAMES = frozenset(
+    {
+        ".git", ".gitmodules", ".gitconfig", ".hg", ".svn", ".husky",
+        ".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".profile", ".zshrc", ".zshenv", ".zprofile",
+        ".zlogin", ".zlogout", ".kshrc", ".cshrc", ".tcshrc", ".login", ".inputrc", ".envrc", ".ssh", ".netrc",
+        ".npmrc", ".pypirc", ".vscode", ".idea", ".fleet", ".zed", ".vimrc", ".nvimrc", ".nvim.lua", ".exrc", ".gvimrc",
+        ".dir-locals.el", ".emacs", ".emacs.d", ".mcp.json", ".claude", ".cursor", ".gdbinit", ".lldbinit",
+        ".pdbrc", ".tmux.conf",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Target:
+    """A path inside the workspace: `path` is relative to its root, free of links, with forward slashes."""
+
+    root: Path
+    path: str
+
+    @property
+    def real(self) -> Path:
+        return self.root / self.path
+
+
+def resolve(root: Path, given: str) -> Target:
+    """Where a path really leads. `root` is a real path. Raises WorkspaceError, worded for a model, if that is outside.
+
+    `given` may be absolute, or relative to the root; "" and "." are the root itself.
+    """
+    text = given.strip()
+    if "\0" in text:
+        raise WorkspaceError("a path holds no NUL character; name a file of the workspace")
+    real = Path(os.path.realpath(root / text))
+    if real != root and not real.is_relative_to(root):
+        leads = f" leads to {real}, which" if str(real) != text else ""
+        raise WorkspaceError(f"{text}:{leads} is outside the workspace {root}; use a path relative to that folder")
+    return Target(root, real.relative_to(root).as_posix())
+
+
+def writable(root: Path, given: str) -> Target:
+    """`resolve`, for a file that is to be written. Raises WorkspaceError also for protected places."""
+    target = resolve(root, given)
+    named = PurePosixPath(os.path.relpath(os.path.normpath(root / given.strip()), root)).parts
+    for part in (*PurePosixPath(target.path).parts, *named):
+        if part.casefold() in PROTECTED_NAMES:
+            raise WorkspaceError(
+                f"{given}: {part} is protected, because programs of the user's read or run it by themselves; "
+                "leave it, and tell the user what should change there"
+            )
+    if target.path == "." or target.real.is_dir():
+        raise WorkspaceError(f"{given}: is a folder; name a file")
+    return target

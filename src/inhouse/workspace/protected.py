@@ -1,0 +1,219 @@
+"""What a confined command may never change in a workspace, because something outside the sandbox would run it later.
+
+Git runs hooks and what its configuration names; shells, editors and assistants run start-up files of a folder. Those
+that exist are laid read-only over themselves. Those that do not are held by an empty read-only folder while commands
+run, so that they cannot come to be, and the folder goes when the last command has ended. Sockets are covered: behind
+one there may be a server of the user's. Repositories planted deeper in the tree are set aside afterwards.
+
+Knows nothing of how the mounts are made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inhouse.errors import SandboxError
+
+NAMES = (
+    ".git",
+    ".bash_login", ".bash_logout", ".bash_profile", ".bashrc", ".envrc", ".profile",
+    ".zlogin", ".zlogout", ".zprofile", ".zshenv", ".zshrc",
+    ".dir-locals.el", ".exrc", ".idea", ".nvim.lua", ".nvimrc", ".vimrc", ".vscode", ".zed",
+    ".claude", ".cursor", ".devcontainer", ".mcp.json",
+    ".gdbinit", ".gitconfig", ".githooks", ".husky", ".lldbinit", ".pdbrc", ".ssh",
+)  # fmt: skip
+SET_ASIDE = ".set-aside"
+_HOLDER = 0o555  # the mode by which a holder is known when a crash has left it
+_HOOKS_PATH = re.compile(r"^\s*hookspath\s*=\s*\"?([^\"\n]+?)\"?\s*$", re.IGNORECASE | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a walk over a tree finds, paths relative to it: repositories by what they are, and sockets."""
+
+    repositories: dict[str, tuple[int, int]] = field(default_factory=dict)  # `.git` or a bare one: device, inode
+    sockets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Protection:
+    """How the workspace is to be shown while commands run; paths relative to it.
+
+    `readonly` exist and are laid over themselves; `held` are empty folders, `sockets` are covered with nothing.
+    """
+
+    readonly: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    sockets: tuple[str, ...] = ()
+
+
+def survey(root: Path) -> Survey:
+    """Walks `root` once. Links are not followed; folders that cannot be read hold nothing a command could use."""
+    repositories: dict[str, tuple[int, int]] = {}
+    sockets: list[str] = []
+    folders = [""]
+    while folders:
+        here = folders.pop()
+        names, inside = set(), []
+        try:
+            entries = os.scandir(root / here)
+        except OSError:
+            continue
+        with entries:
+            for entry in entries:
+                path = f"{here}{entry.name}"
+                names.add(entry.name)
+                if entry.name == ".git":
+                    repositories[path] = _identity(entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    inside.append(f"{path}/")
+                elif not entry.is_file(follow_symlinks=False) and not entry.is_symlink() and _is_socket(entry.path):
+                    sockets.append(path)
+        if {"HEAD", "objects", "refs"} <= names and not here.endswith(".git/"):
+            repositories[here.rstrip("/") or "."] = _identity(root / here)
+        folders += inside
+    return Survey(repositories, tuple(sockets))
+
+
+@contextlib.contextmanager
+def protected(root: Path) -> Iterator[Protection]:
+    """Protect a workspace while commands run in it; the end undoes what was planted all the same.
+
+    Several may run at a time, also in several processes: a lock outside the workspace counts them, and the last one
+    removes the holders. Raises SandboxError when the lock cannot be made.
+    """
+    before = survey(root)
+    links = {name: os.readlink(root / name) for name in NAMES if (root / name).is_symlink()}
+    with _shared_lock(root) as lock:
+        held = tuple(name for name in _wanted(root) if _hold(root / name))
+        try:
+            yield Protection(_existing(root, before, held), held, before.sockets)
+        finally:
+            if _is_last(lock):
+                for name in held:
+                    with contextlib.suppress(OSError):  # no longer ours: not empty, or gone
+                        (root / name).rmdir()
+            _restore_links(root, links)
+            set_aside(root, before, held)
+
+
+def set_aside(root: Path, before: Survey, held: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Rename what makes a repository of folders that were none before; returns their new paths.
+
+    A `.git` of its own would let a command have git run anything as soon as somebody enters the folder; so would the
+    configuration of a bare repository. Nothing is deleted: it may be somebody else's work of this moment.
+    """
+    moved = []
+    known = set(before.repositories.values())
+    for path, identity in survey(root).repositories.items():
+        if identity in known or path in held:
+            continue
+        parts = [path] if path.endswith(".git") else [f"{path}/config", f"{path}/hooks"]
+        for part in parts:
+            target = root / f"{part}{SET_ASIDE}"
+            if not os.path.lexists(root / part):
+                continue
+            with contextlib.suppress(OSError):
+                if target.is_dir() and not target.is_symlink():
+                    shutil.rmtree(target)
+                (root / part).rename(target)
+                moved.append(f"{part}{SET_ASIDE}")
+    return tuple(moved)
+
+
+def _wanted(root: Path) -> list[str]:
+    return [name for name in (*NAMES, *_hook_folders(root)) if not (root / name).is_symlink()]
+
+
+def _hook_folders(root: Path) -> list[str]:
+    """Folders inside the workspace that its git configuration names for hooks."""
+    try:
+        text = (root / ".git" / "config").read_text(errors="replace")
+    except OSError:
+        return []
+    paths = (os.path.normpath(path) for path in _HOOKS_PATH.findall(text))
+    return [path for path in paths if not os.path.isabs(path) and path.split("/")[0] not in ("..", ".git", ".")]
+
+
+def _hold(path: Path) -> bool:
+    """Make an empty folder at `path`. True when it is there by us; a workspace that is not writable needs none."""
+    try:
+        path.mkdir(mode=_HOLDER)
+        path.chmod(_HOLDER)
+    except FileExistsError:
+        status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode) or stat.S_IMODE(status.st_mode) != _HOLDER:
+            return False
+        return not any(path.iterdir())
+    except OSError:
+        return False
+    return True
+
+
+def _existing(root: Path, before: Survey, held: tuple[str, ...]) -> tuple[str, ...]:
+    found = [name for name in _wanted(root) if name not in held]
+    for path in before.repositories:
+        parts = [path] if path.endswith(".git") else [f"{path}/config", f"{path}/hooks"]
+        found += [part for part in parts if part not in held and not (root / part).is_symlink()]
+    return tuple(path for path in dict.fromkeys(found) if os.path.lexists(root / path))
+
+
+def _restore_links(root: Path, links: dict[str, str]) -> None:
+    """A link cannot be mounted over, so one that was replaced is put back."""
+    for name, target in links.items():
+        path = root / name
+        if path.is_symlink() and os.readlink(path) == target:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        path.symlink_to(target)
+
+
+@contextlib.contextmanager
+def _shared_lock(root: Path) -> Iterator[int]:
+    """An open, shared lock for a workspace, in a folder that commands do not see."""
+    folder = Path(tempfile.gettempdir()) / f"inhouse-locks-{os.getuid()}"
+    name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:24]
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+            raise SandboxError(f"{folder} belongs to somebody else; remove it, or set TMPDIR to a folder of your own")
+        lock = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SandboxError(f"{folder}: {error.strerror}; set TMPDIR to a folder that can be written") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _is_last(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
+
+
+def _is_socket(path: str) -> bool:
+    with contextlib.suppress(OSError):
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    return False

@@ -1,0 +1,75 @@
+"""The macOS side of the sandbox: a Seatbelt profile and the command line of sandbox-exec. Runs nothing.
+
+Seatbelt decides by path, so a rule holds before the path exists. Everything is denied but what is listed; later rules
+win over earlier ones. The profile language is Apple's dialect of Scheme (sandbox-exec(1), /System/Library/Sandbox).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from inhouse.workspace.commands import Limits
+from inhouse.workspace.protected import NAMES
+
+_SYSTEM = (
+    "/usr", "/bin", "/sbin", "/System", "/Library/Apple", "/Library/Developer", "/Library/Frameworks", "/opt/homebrew",
+    "/private/etc", "/private/var/db/timezone", "/private/var/select", "/dev", "/Applications/Xcode.app",
+)  # fmt: skip
+_BASE = """\
+(version 1)
+(deny default)
+(allow process-exec process-fork)
+(allow signal (target same-sandbox))
+(allow process-info* (target same-sandbox))
+(allow sysctl-read)
+(allow mach-lookup (global-name "com.apple.system.opendirectoryd.libinfo") (global-name "com.apple.logd"))
+(allow ipc-posix-sem)
+(allow file-read-metadata)
+(allow file-read* (literal "/"))
+(allow file-write* (literal "/dev/null") (literal "/dev/zero") (literal "/dev/dtracehelper"))
+(deny file-write-setugid)
+(deny network*)
+"""
+
+
+def profile(root: Path, *, readable: Sequence[Path], home: Path, writable: bool, scratch: str = "scratch") -> str:
+    """The profile that confines commands to `root`. `scratch` names the parameter that holds the private folder."""
+    rules = [_BASE]
+    rules += [f"(allow file-read* (subpath {_text(path)}))" for path in _SYSTEM]
+    rules.append(f"(deny file-read* (subpath {_text(home)}))")
+    rules += [f"(allow file-read* (subpath {_text(path)}))" for path in [*readable, root]]
+    rules.append(f'(allow file-read* file-write* (subpath (param "{scratch}")))')
+    if writable:
+        rules.append(f"(allow file-write* (subpath {_text(root)}))")
+    rules += [f"(deny file-write* (subpath {_text(root / name)}))" for name in NAMES]
+    # At any depth: a repository of its own, or the hooks and the configuration of a bare one.
+    for planted in (r"/\.git(/.*)?$", r"/(hooks/[^/]+|[^/]+\.git/config)$"):
+        rules.append(f"(deny file-write* (regex {_pattern(root, planted)}))")
+    return "\n".join(rules) + "\n"
+
+
+def command(program: str, text: str, argv: Sequence[str], limits: Limits, cwd: Path) -> list[str]:
+    """sandbox-exec's command line: a private folder, which goes at the end, then limits, then `argv`."""
+    bounds = [f"ulimit -c 0 -f {limits.file_size // 512}"]
+    if limits.processes is not None:
+        bounds.append(f"ulimit -u {limits.processes} 2>/dev/null")
+    script = (
+        'scratch=$(mktemp -d "${TMPDIR:-/tmp}/inhouse.XXXXXX") && scratch=$(cd "$scratch" && pwd -P) || exit 125\n'
+        "trap 'rm -rf \"$scratch\"' EXIT\n"
+        'mkdir "$scratch/home"; export TMPDIR="$scratch" HOME="$scratch/home"\n'
+        f"cd {shlex.quote(str(cwd))} || exit 125\n"
+        f'({"; ".join(bounds)}; exec {shlex.quote(program)} -D scratch="$scratch" -p {shlex.quote(text)} -- "$@")\n'
+    )
+    return ["/bin/sh", "-c", script, "inhouse", *argv]
+
+
+def _text(value: str | Path) -> str:
+    """A string of the profile language."""
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _pattern(root: Path, rest: str) -> str:
+    return '#"^' + re.escape(str(root)).replace('"', '\\"') + "(/.*)?" + rest + '"'

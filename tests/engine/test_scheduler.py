@@ -1,0 +1,241 @@
+"""Who computes when: together, in turn, urgent ones first, and nothing lost or mixed up by it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from reading import Reader
+
+from inhouse import SamplingParams
+from inhouse.engine.cache import PrefixCache
+from inhouse.engine.completion import Chunk, collect
+from inhouse.engine.events import Event, Failure, Priority, Progress
+from inhouse.engine.generation import Generation, Request
+from inhouse.engine.marks import NEAR, SPACING, places
+from inhouse.engine.runner import ModelRunner
+from inhouse.engine.scheduler import Limits, Scheduler
+from inhouse.engine.serving import Engine, Options
+from inhouse.engine.text import PlainText
+from inhouse.errors import InhouseError, QueueFullError
+from inhouse.models import CausalLM
+
+
+def greedy(model: CausalLM, prompt: Sequence[int], count: int) -> list[int]:
+    """What an engine that knows only `logits` answers."""
+    reader, out = Reader(model), list(prompt)
+    for _ in range(count):
+        out.append(int(reader.logits(out)[-1].argmax()))
+    return out[len(prompt) :]
+
+
+class Owner:
+    """Keeps what it is told; `done` is set at the end."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.done = threading.Event()
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, Failure) or (isinstance(event, Chunk) and event.finish_reason):
+            self.done.set()
+
+    @property
+    def tokens(self) -> list[int]:
+        return list(collect(event for event in self.events if isinstance(event, Chunk)).token_ids)
+
+    @property
+    def reason(self) -> str | None:
+        last = self.events[-1]
+        return last.finish_reason if isinstance(last, Chunk) else None
+
+
+def scheduler(model: CausalLM, **limits: object) -> Scheduler:
+    """One whose every background pass is interrupted after every layer."""
+    chosen = Limits(**{"chunk": 32, **limits})  # type: ignore[arg-type]
+    return Scheduler(ModelRunner(model), PrefixCache(model.new_layers, 1 << 28), chosen, lambda: True)
+
+
+def generation(
+    prompt: Sequence[int], owner: Owner, count: int, priority: Priority = "interactive", **params: object
+) -> Generation:
+    sampling = SamplingParams(max_tokens=count, **params)  # type: ignore[arg-type]
+    marks = places(prompt, {0})
+    text = PlainText(None, ())
+    return Generation(Request(list(prompt), sampling, text, frozenset(), count, owner, priority, marks))
+
+
+LONG = [t * 7 % 60 + 1 for t in range(300)]
+
+
+def test_background_work_stops_within_a_layer_and_loses_nothing(model: CausalLM) -> None:
+    turns = scheduler(model, background_share=0.0)
+    slow, quick = Owner(), Owner()
+    turns.add(generation(LONG, slow, 6, "background"))
+    for _ in range(5):
+        assert turns.step()
+    before = turns.prefilled
+    urgent = generation([3, 1, 4], quick, 4)
+    turns.add(urgent)
+    assert turns.step()
+    assert urgent.computed >= 2  # its prompt, or all but the last token, in the very next quantum
+    while not quick.done.is_set():
+        assert turns.step()
+    assert turns.prefilled == before + 3
+    while turns.step():
+        pass
+    assert quick.tokens == greedy(model, [3, 1, 4], 4)
+    assert slow.tokens == greedy(model, LONG, 6)
+
+
+def test_background_work_gets_its_share(attention: CausalLM) -> None:
+    turns = scheduler(attention, background_share=0.5)
+    slow, quick = Owner(), Owner()
+    turns.add(generation(LONG, slow, 1, "background"))
+    turns.add(generation([3, 1, 4], quick, 400))
+    while not slow.done.is_set():
+        assert turns.step()
+    assert not quick.done.is_set()
+
+
+def test_answers_go_on_while_a_long_prompt_is_read(model: CausalLM) -> None:
+    turns = scheduler(model)
+    talker, reader = Owner(), Owner()
+    talking = generation([3, 1, 4], talker, 200)
+    turns.add(talking)
+    while talking.produced < 3:
+        turns.step()
+    turns.add(generation(LONG, reader, 1))
+    begun = talking.produced
+    while not reader.done.is_set():
+        turns.step()
+    assert talking.produced - begun >= len(LONG) // 32
+    while turns.step():
+        pass
+    assert talker.tokens == greedy(model, [3, 1, 4], 200)[:200]
+
+
+def test_progress_tells_what_is_known_and_ends_with_all(model: CausalLM) -> None:
+    turns, owner = scheduler(model), Owner()
+    turns.add(generation(LONG, owner, 1))
+    while turns.step():
+        pass
+    steps = [(event.done, event.total) for event in owner.events if isinstance(event, Progress)]
+    assert steps[0] == (0, 300)
+    assert steps[-1] == (300, 300)
+    assert steps == sorted(steps)
+
+
+def test_one_prompt_asked_for_many_times_is_read_once(model: CausalLM) -> None:
+    turns, owners = scheduler(model), [Owner() for _ in range(4)]
+    for owner in owners:
+        turns.add(generation(LONG, owner, 5))
+    while turns.step():
+        pass
+    assert turns.prefilled <= len(LONG) + 3
+    assert {tuple(owner.tokens) for owner in owners} == {tuple(greedy(model, LONG, 5))}
+
+
+def test_cancelling_in_the_middle_of_a_pass(model: CausalLM) -> None:
+    turns, owner, other = scheduler(model), Owner(), Owner()
+    victim = generation(LONG, owner, 5, "background")
+    turns.add(victim)
+    while not (victim.computed and victim.busy):
+        turns.step()
+    turns.cancel(victim)
+    assert owner.reason == "cancelled"
+    turns.add(generation(LONG, other, 5, "background"))
+    while turns.step():
+        pass
+    assert other.tokens == greedy(model, LONG, 5)
+    assert list(turns) == []
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_company_changes_nothing(model: CausalLM, temperature: float) -> None:
+    prompts = [[i + 1, *range(1, 9 + i)] for i in range(5)]
+
+    def run(together: bool) -> list[list[int]]:
+        turns, owners = scheduler(model), [Owner() for _ in prompts]
+        for i, (prompt, owner) in enumerate(zip(prompts, owners, strict=True)):
+            turns.add(generation(prompt, owner, 12, temperature=temperature, seed=i))
+            while not together and turns.step():
+                pass
+        while turns.step():
+            pass
+        return [owner.tokens for owner in owners]
+
+    assert run(together=True) == run(together=False)
+
+
+def test_an_error_of_the_model_fails_those_concerned_only(model: CausalLM) -> None:
+    turns, bad, good = scheduler(model), Owner(), Owner()
+    turns.add(generation([1, 99], bad, 3))  # no such token
+    while turns.step():
+        pass
+    turns.add(generation([1, 2], good, 3))
+    while turns.step():
+        pass
+    assert isinstance(bad.events[-1], Failure)
+    assert good.tokens == greedy(model, [1, 2], 3)
+
+
+def test_a_full_queue_says_when_to_come_again(attention: CausalLM) -> None:
+    engine = Engine(attention, options=Options(queue=2, active=1))
+    first, second, params = Owner(), Owner(), SamplingParams(max_tokens=5)
+    kept = engine.submit_text([1, 2], params, on_event=first, credit=0)
+    engine.submit_text([1, 2], params, on_event=second, credit=0)
+    with pytest.raises(QueueFullError) as full:
+        engine.submit_text([1, 2], params, on_event=print)
+    assert 1 <= full.value.retry_after <= 120
+    kept.cancel()
+    assert first.done.wait(20)
+    third = Owner()
+    engine.submit_text([1, 2], params, on_event=third)
+    assert third.done.wait(20)
+    assert third.tokens == greedy(attention, [1, 2], 5)
+    assert engine.stats().cache.lookups >= 1
+    engine.drain(0.0)
+
+
+def test_draining_finishes_what_was_begun(model: CausalLM) -> None:
+    engine, owners = Engine(model), [Owner() for _ in range(6)]
+    for i, owner in enumerate(owners):
+        engine.submit_text([i + 1, 2], SamplingParams(max_tokens=10), on_event=owner)
+    assert engine.drain(60.0)
+    assert [owner.reason for owner in owners] == ["length"] * 6
+    with pytest.raises(InhouseError, match="closed"):
+        engine.submit_text([1], SamplingParams(), on_event=print)
+
+
+def test_draining_has_an_end(model: CausalLM) -> None:
+    engine, owner = Engine(model), Owner()
+    engine.submit_text([1, 2], SamplingParams(max_tokens=10), on_event=owner, credit=0)
+    assert not engine.drain(0.0)
+    assert owner.reason == "cancelled"
+
+
+def test_an_owner_that_fails_disturbs_nobody(model: CausalLM) -> None:
+    engine, owner = Engine(model), Owner()
+
+    def broken(event: Event) -> None:
+        raise RuntimeError("gone")
+
+    engine.submit_text([1, 2], SamplingParams(max_tokens=50), on_event=broken)
+    engine.submit_text([1, 2], SamplingParams(max_tokens=5), on_event=owner)
+    assert owner.done.wait(20)
+    assert owner.tokens == greedy(model, [1, 2], 5)
+    assert engine.drain(20.0)
+
+
+def test_places_worth_keeping() -> None:
+    prompt = [1] * 50 + [0] + [1] * 10 + [0] + [1] * 3000 + [0] + [1] * 200 + [0] + [1, 1, 1]
+    marks = places(prompt, {0}, tail=1)
+    assert [at for at, durable in marks.items() if durable] == [51, 51 + SPACING, 51 + 2 * SPACING, len(prompt) - 1]
+    assert 62 not in marks  # too near to be worth it
+    assert np.diff([0, *marks])[1:-1].min() >= NEAR
+    assert not marks[63 + 3000]
+    assert places([1, 1, 1], {0}) == {2: True, 3: True}

@@ -1,0 +1,170 @@
+"""One question through any of the four APIs, with their own SDKs, whole or as a stream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anthropic
+import openai
+
+Tool = dict[str, Any]  # name, description, parameters
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is common to the answers of all APIs. `finish`: stop, length or tools."""
+
+    text: str
+    finish: str
+    calls: tuple[tuple[str, Any], ...]
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """`talk` is (role, text) pairs. `tools`: offered; `choice`: auto, required, or a tool's name."""
+
+    talk: Sequence[tuple[str, str]]
+    system: str | None = None
+    max_tokens: int = 64
+    stop: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    choice: str = "auto"
+    schema: dict[str, Any] | None = None
+    temperature: float = 0.0
+
+
+Asker = Callable[[str, Question], Answer]
+_FINISH = {"tool_calls": "tools", "tool_use": "tools", "end_turn": "stop", "max_tokens": "length"}
+
+
+def chat(url: str, question: Question, *, stream: bool = False) -> Answer:
+    system = [("system", question.system)] if question.system else []
+    options: dict[str, Any] = {
+        "model": "x",
+        "messages": [{"role": role, "content": text} for role, text in [*system, *question.talk]],
+        "max_tokens": question.max_tokens,
+        "temperature": question.temperature,
+    }
+    if question.stop:
+        options["stop"] = list(question.stop)
+    if question.tools:
+        options["tools"] = [{"type": "function", "function": tool} for tool in question.tools]
+        named = {"type": "function", "function": {"name": question.choice}}
+        options["tool_choice"] = question.choice if question.choice in ("auto", "required", "none") else named
+    if question.schema:
+        told = {"name": "answer", "schema": question.schema, "strict": True}
+        options["response_format"] = {"type": "json_schema", "json_schema": told}
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0, timeout=300) as client:
+        if stream:
+            chunks = list(
+                client.chat.completions.create(**options, stream=True, stream_options={"include_usage": True})
+            )
+            deltas = [choice.delta for chunk in chunks for choice in chunk.choices]
+            text = "".join(delta.content or "" for delta in deltas)
+            calls = [call.function for delta in deltas for call in delta.tool_calls or ()]
+            finish = [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1]
+            usage: Any = chunks[-1].usage
+        else:
+            answer: Any = client.chat.completions.create(**options)
+            message = answer.choices[0].message
+            text, finish, usage = message.content or "", answer.choices[0].finish_reason, answer.usage
+            calls = [call.function for call in message.tool_calls or ()]
+    return Answer(
+        text,
+        _FINISH.get(str(finish), str(finish)),
+        tuple((call.name, json.loads(call.arguments)) for call in calls),
+        usage.prompt_tokens,
+        usage.prompt_tokens_details.cached_tokens,
+        usage.completion_tokens,
+    )
+
+
+def responses(url: str, question: Question, *, stream: bool = False) -> Answer:
+    options: dict[str, Any] = {
+        "model": "x",
+        "input": [{"role": role, "content": text} for role, text in question.talk],
+        "instructions": question.system,
+        "max_output_tokens": question.max_tokens,
+        "temperature": question.temperature,
+    }
+    if question.tools:
+        options["tools"] = [{"type": "function", "strict": True, **tool} for tool in question.tools]
+        named = {"type": "function", "name": question.choice}
+        options["tool_choice"] = question.choice if question.choice in ("auto", "required", "none") else named
+    if question.schema:
+        options["text"] = {"format": {"type": "json_schema", "name": "answer", "schema": question.schema}}
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0, timeout=300) as client:
+        if stream:
+            *_, last = client.responses.create(**options, stream=True)
+            answer: Any = last.response
+        else:
+            answer = client.responses.create(**options)
+    calls = tuple((item.name, json.loads(item.arguments)) for item in answer.output if item.type == "function_call")
+    finish = "length" if answer.status == "incomplete" else "tools" if calls else "stop"
+    usage = answer.usage
+    return Answer(
+        answer.output_text,
+        finish,
+        calls,
+        usage.input_tokens,
+        usage.input_tokens_details.cached_tokens,
+        usage.output_tokens,
+    )
+
+
+def messages(url: str, question: Question, *, stream: bool = False) -> Answer:
+    options: dict[str, Any] = {
+        "model": "x",
+        "messages": [{"role": role, "content": text} for role, text in question.talk],
+        "max_tokens": question.max_tokens,
+        "extra_body": {"temperature": question.temperature},
+    }
+    if question.system:
+        options["system"] = question.system
+    if question.stop:
+        options["stop_sequences"] = list(question.stop)
+    if question.tools:
+        options["tools"] = [
+            {"name": tool["name"], "description": tool["description"], "input_schema": tool["parameters"]}
+            for tool in question.tools
+        ]
+        kinds = {"auto": {"type": "auto"}, "required": {"type": "any"}, "none": {"type": "none"}}
+        options["tool_choice"] = kinds.get(question.choice, {"type": "tool", "name": question.choice})
+    if question.schema:
+        options["extra_body"]["output_config"] = {"format": {"type": "json_schema", "schema": question.schema}}
+    with anthropic.Anthropic(base_url=url, api_key="x", max_retries=0, timeout=300) as client:
+        if stream:
+            with client.messages.stream(**options) as events:
+                answer: Any = events.get_final_message()
+        else:
+            answer = client.messages.create(**options)
+    usage = answer.usage
+    finish = "stop" if answer.stop_reason == "stop_sequence" else _FINISH[answer.stop_reason]
+    return Answer(
+        "".join(block.text for block in answer.content if block.type == "text"),
+        finish,
+        tuple((block.name, block.input) for block in answer.content if block.type == "tool_use"),
+        usage.input_tokens + usage.cache_read_input_tokens,
+        usage.cache_read_input_tokens,
+        usage.output_tokens,
+    )
+
+
+def streamed(ask: Callable[..., Answer]) -> Asker:
+    return lambda url, question: ask(url, question, stream=True)
+
+
+ASKERS: dict[str, Asker] = {
+    "chat": chat,
+    "chat-stream": streamed(chat),
+    "responses": responses,
+    "responses-stream": streamed(responses),
+    "messages": messages,
+    "messages-stream": streamed(messages),
+}
