@@ -16,8 +16,8 @@ from inhouse.agent.loop import Agent, AgentOptions
 from inhouse.agent.permissions import MODES, Approver, Permissions
 from inhouse.agent.session import Session
 from inhouse.agent.steps import OnStep
+from inhouse.cli.chat_client import Connection, add_connection, connected
 from inhouse.cli.common import Subparsers, command, environment_python, home
-from inhouse.cli.connect import Connection, add_connection, connected
 
 
 def add_parser(subparsers: Subparsers) -> None:
