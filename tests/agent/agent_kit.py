@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from inhouse.agent.briefing import SYSTEM
 from inhouse.agent.checks import syntax_check
@@ -107,3 +107,14 @@ class Bench:
     def close(self) -> None:
         self.agent.close()
         self.session.close()
+
+
+class MakeBench(Protocol):
+    def __call__(self, *answers: Line, **options: Any) -> Bench: ...
+
+
+def say(bench: MakeBench, calls: Sequence[Line]) -> list[str]:
+    """The results of calls, made one after the other."""
+    one = bench(*calls, "done", "done")  # the first may be challenged
+    one.turn()
+    return one.results()

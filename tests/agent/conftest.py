@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
-from agent_kit import Bench, shop
+from agent_kit import Bench, MakeBench, shop
 
 from inhouse.client.scripted import Line
-
-
-class MakeBench(Protocol):
-    def __call__(self, *answers: Line, **options: Any) -> Bench: ...
 
 
 @pytest.fixture
@@ -33,10 +29,3 @@ def bench(root: Path) -> Iterator[MakeBench]:
     yield make
     for one in made:
         one.close()
-
-
-def say(bench: MakeBench, calls: Sequence[Line]) -> list[str]:
-    """The results of calls, made one after the other."""
-    one = bench(*calls, "done", "done")  # the first may be challenged
-    one.turn()
-    return one.results()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from agent_kit import FINISH, REPAIR, answer, call, do
+from agent_kit import FINISH, REPAIR, MakeBench, answer, call, do
 
-from conftest import MakeBench
 from inhouse.agent.asking import repeats_itself
 from inhouse.agent.loop import AgentOptions
 from inhouse.agent.permissions import Question, Reply

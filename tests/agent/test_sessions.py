@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from agent_kit import FINISH, PROGRAM, REPAIR, Bench, answer, call, do, shop
+from agent_kit import FINISH, PROGRAM, REPAIR, Bench, MakeBench, answer, call, do, shop
 
-from conftest import MakeBench
 from inhouse.agent.briefing import SYSTEM
 from inhouse.agent.session import Session, find, read, sessions
 from inhouse.agent.state import INTERRUPTED, state_of

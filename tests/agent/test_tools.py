@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from agent_kit import REPAIR, answer, call, do
+from agent_kit import REPAIR, MakeBench, answer, call, do, say
 
-from conftest import MakeBench, say
 from inhouse.agent.steps import Calling, Planned
 from inhouse.agent.tools.folding import fold
 from inhouse.client.types import ToolCall

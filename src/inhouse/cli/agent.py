@@ -6,7 +6,7 @@ import argparse
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from inhouse.agent.loop import Agent, AgentOptions
 from inhouse.agent.permissions import MODES, Mode, Permissions, Question, Reply, nobody
 from inhouse.agent.session import Session, find, read
 from inhouse.agent.steps import Ended
+from inhouse.agent.tools.base import AgentTool
 from inhouse.agent.tools.plan import worded
 from inhouse.cli.agent_view import AgentView, JsonLines, View, ask, show_diff, terminal
 from inhouse.cli.chat_client import Connection, add_connection, connected
@@ -71,6 +72,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--test", metavar="CMD", help="the command that runs the tests (default: found)")
     parser.add_argument("--json", action="store_true", help="write events as JSON lines; never ask")
     parser.add_argument("--show-thinking", action="store_true", help="show what a model thinks, not only that it does")
+    parser.add_argument("--mcp", type=Path, metavar="FILE", help="MCP servers whose tools the agent may ask to use")
     parser.add_argument(
         "--unconfined", action="store_true", help="run commands with your own rights, each on your yes (no sandbox)"
     )
@@ -146,14 +148,14 @@ class _Work:
             if self.args.fork or fork:
                 with session as old:
                     session = old.fork(sessions)
-        with session:
-            agent = self._agent(start.repo, session)
+        with session, _mcp_tools(self.args) as extra:
+            agent = self._agent(start.repo, session, extra)
             try:
                 yield agent
             finally:
                 agent.close()
 
-    def _agent(self, repo: Path, session: Session) -> Agent:
+    def _agent(self, repo: Path, session: Session, extra: Sequence[AgentTool]) -> Agent:
         args = self.args
         interactive = isinstance(self.view, AgentView) and sys.stdin.isatty() and args.prompt != "-"
         mode: Mode = args.mode or ("ask" if interactive else "auto")
@@ -169,7 +171,7 @@ class _Work:
         approver: Callable[[Question], Reply] = self._ask if interactive else nobody
         desk = _desk(args, repo)
         permissions = Permissions(mode, approver)
-        return Agent(self.connection.client, desk, session, permissions, options, self.view.show)
+        return Agent(self.connection.client, desk, session, permissions, options, self.view.show, extra=extra)
 
     def _ask(self, question: Question) -> Reply:
         """Ask in the terminal, where Ctrl-C is a no that stops the turn."""
@@ -277,6 +279,21 @@ class _Conversation:
             return
         permissions.mode = found or permissions.mode
         self._console.print(f"mode {permissions.mode}")
+
+
+@contextmanager
+def _mcp_tools(args: argparse.Namespace) -> Iterator[Sequence[AgentTool]]:
+    """The tools of the MCP servers, while they run."""
+    if args.mcp is None:
+        yield ()
+        return
+    from inhouse.agent.mcp import McpServers, read_servers
+
+    servers = McpServers(read_servers(args.mcp))
+    try:
+        yield servers.tools
+    finally:
+        servers.close()
 
 
 def _desk(args: argparse.Namespace, repo: Path) -> Desk:

@@ -29,6 +29,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "chat": "talk with a model",
         "generate": "let a model go on with a text",
         "agent": "work on a repository with a model, in a terminal or as one task",
+        "sessions": "the agent's sessions: list, show, export",
+        "acp": "the agent in an editor, by the Agent Client Protocol",
         "fix": "repair a repository: edits, tests, a verified patch",
         "cache": "what is kept of past conversations",
         "map": "what matters in a repository, and where names are used",

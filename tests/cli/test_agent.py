@@ -1,0 +1,131 @@
+"""`inhouse agent` and `inhouse sessions` as processes, with a server on loopback that answers from a script."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import Inhouse
+
+needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+
+
+class Server:
+    """Speaks OpenAI's chat completions: each answer is a text, or (tool, arguments)."""
+
+    def __init__(self, *answers: str | tuple[str, dict[str, Any]]) -> None:
+        waiting, self.asked = list(answers), []
+        asked: list[dict[str, Any]] = self.asked
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._send(b'{"data": [{"id": "m", "max_model_len": 16384}]}')
+
+            def do_POST(self) -> None:
+                asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+                said = waiting.pop(0)
+                delta: dict[str, Any] = {"content": said}
+                if isinstance(said, tuple):
+                    function = {"name": said[0], "arguments": json.dumps(said[1])}
+                    delta = {"tool_calls": [{"index": 0, "id": f"c{len(asked)}", "function": function}]}
+                usage = {"prompt_tokens": 90, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 60}}
+                events = [
+                    {"choices": [{"delta": delta}]},
+                    {"choices": [{"delta": {}, "finish_reason": "stop"}]},
+                    {"choices": [], "usage": usage},
+                ]
+                lines = [f"data: {json.dumps(event)}\n\n" for event in events]
+                self._send("".join([*lines, "data: [DONE]\n\n"]).encode())
+
+            def _send(self, body: bytes) -> None:
+                self.send_response(200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    root = tmp_path / "repo"
+    root.mkdir()
+    (root / "app.py").write_text("x = 1\n")
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    return root
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    edit = {"path": "app.py", "old_str": "x = 1", "new_str": "x = 2"}
+    one = Server(
+        ("str_replace", edit), ("bash", {"command": "python3 -c 'import app; print(app.x)'"}),
+        ("finish", {"summary": "x is 2 now."}), "Still here.",
+    )  # fmt: skip
+    yield one
+    one.close()
+
+
+@needs_bubblewrap
+def test_one_task_with_json_then_resumed_listed_shown_and_exported(
+    inhouse: Inhouse, repo: Path, server: Server
+) -> None:
+    done = inhouse("agent", "--repo", repo, "--url", server.url, "--json", "Make x 2.")
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events if event["event"] in ("called", "ended")] == ["called"] * 3 + ["ended"]
+    assert events[-1]["text"] == "x is 2 now."
+    assert (events[-1]["prompt_tokens"], events[-1]["cached_tokens"]) == (270, 180)
+    assert (repo / "app.py").read_text() == "x = 2\n"
+    assert [e["text"] for e in events if e["event"] == "called" and e["tool"] == "bash"] == ["2"]
+
+    again = inhouse("agent", "--repo", repo, "--url", server.url, "--resume", "last", "--json", "Are you there?")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout.splitlines()[-1])["text"] == "Still here."
+    earlier = server.asked[2]["messages"]
+    assert server.asked[3]["messages"][: len(earlier)] == earlier  # the prompt is only added to, across processes too
+
+    (session,) = json.loads(inhouse("sessions", "--json").stdout)
+    assert (session["title"], session["prompts"]) == ("Make x 2.", 2)
+    listed = inhouse("sessions").stdout
+    assert session["id"] in listed
+    shown = inhouse("sessions", "show", session["id"]).stdout
+    assert "> str_replace" in shown
+    assert "Still here." in shown
+    exported = json.loads(inhouse("sessions", "export", "last").stdout)
+    assert [message["role"] for message in exported["messages"]][:3] == ["system", "user", "assistant"]
+
+
+@needs_bubblewrap
+def test_a_task_that_meets_a_limit_says_so_by_its_exit_code(inhouse: Inhouse, repo: Path, server: Server) -> None:
+    done = inhouse("agent", "--repo", repo, "--url", server.url, "--max-turns", 1, "Make x 2.")
+    assert done.returncode == 3
+    assert "the limit of answers is reached" in done.stdout
+
+
+def test_a_server_that_is_not_there(inhouse: Inhouse, repo: Path) -> None:
+    done = inhouse("agent", "--repo", repo, "--url", "http://127.0.0.1:9/v1", "Hi.")
+    assert done.returncode == 1
+    assert "see that the server runs there" in done.stderr
+
+
+def test_without_a_terminal_there_must_be_a_prompt(inhouse: Inhouse, repo: Path) -> None:
+    done = inhouse("agent", "--repo", repo)
+    assert done.returncode == 1
+    assert "say what to do as PROMPT" in done.stderr

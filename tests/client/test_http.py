@@ -1,0 +1,145 @@
+"""The HTTP client: what it sends, how pieces become an answer, what is tried again and what is an error."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx2
+import pytest
+
+from inhouse.client.http import HttpClient
+from inhouse.client.types import ChatRequest, Message, Sampling, Tool, ToolCall, Usage, complete
+from inhouse.errors import ContextLengthError, PeerError
+
+ASK = ChatRequest([Message("user", "?")])
+
+
+def sse(*events: Any, done: bool = True) -> httpx2.Response:
+    lines = [f"data: {json.dumps(event)}\n\n" for event in events] + (["data: [DONE]\n\n"] if done else [])
+    return httpx2.Response(200, text=": alive\n\n" + "".join(lines))
+
+
+def piece(finish: str | None = None, **delta: Any) -> dict[str, Any]:
+    return {"choices": [{"delta": delta, "finish_reason": finish}]}
+
+
+HELLO = (piece(content="Hel"), piece(content="lo"), piece("stop"))
+
+
+def client(
+    *replies: httpx2.Response | Exception, **options: Any
+) -> tuple[HttpClient, list[httpx2.Request], list[float]]:
+    """A client whose server gives these replies; the requests that it made, and the pauses between them."""
+    waiting, asked, pauses = list(replies), [], []
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request)
+        reply = waiting.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    transport = httpx2.MockTransport(handle)
+    made = HttpClient("http://server/v1/", "m", transport=transport, pause=pauses.append, **options)
+    return made, asked, pauses
+
+
+def test_a_whole_request() -> None:
+    http, asked, _ = client(sse(*HELLO), key="secret", template_flags={"preserve_thinking": True})
+    call = ToolCall("c1", "look", "{}")
+    messages = [Message("user", "?"), Message("assistant", "", "hm", (call,)), Message("tool", "x", tool_call_id="c1")]
+    tool = Tool("look", "Looks.", {"type": "object"})
+    complete(http, ChatRequest(messages, [tool], Sampling(0.6, top_k=20, stop=("x",)), thinking_budget=9))
+    (request,) = asked
+    assert str(request.url) == "http://server/v1/chat/completions"
+    assert request.headers["authorization"] == "Bearer secret"
+    body = json.loads(request.content)
+    assert body["messages"][1]["reasoning_content"] == "hm"
+    assert body["messages"][1]["tool_calls"][0]["function"] == {"name": "look", "arguments": "{}"}
+    assert body["tools"][0]["function"]["name"] == "look"
+    assert (body["temperature"], body["top_k"], body["stop"], body["reasoning_budget"]) == (0.6, 20, ["x"], 9)
+    assert body["chat_template_kwargs"] == {"preserve_thinking": True}
+    assert "min_p" not in body
+
+
+def test_pieces_of_text_thinking_and_calls_come_together() -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}
+    http, _, _ = client(
+        sse(
+            piece(reasoning_content="h"), piece(reasoning="m"), piece(content="Look."),
+            piece(tool_calls=[{"index": 0, "id": "a", "function": {"name": "view", "arguments": '{"pa'}}]),
+            piece(tool_calls=[{"index": 0, "function": {"arguments": 'th": 1}'}}]),
+            piece(tool_calls=[{"index": 1, "function": {"name": "bash", "arguments": "{}"}}]),
+            piece("tool_calls"), {"choices": [], "usage": usage},
+        )
+    )  # fmt: skip
+    answer = complete(http, ASK)
+    assert (answer.message.reasoning, answer.message.content, answer.finish) == ("hm", "Look.", "tool_calls")
+    assert answer.message.tool_calls == (ToolCall("a", "view", '{"path": 1}'), ToolCall("call_1", "bash", "{}"))
+    assert answer.usage == Usage(9, 4, 3)
+
+
+@pytest.mark.parametrize("first", [httpx2.Response(503), httpx2.ConnectError("refused"), sse(done=False)])
+def test_what_fails_before_the_answer_begins_is_tried_again(first: httpx2.Response | Exception) -> None:
+    http, asked, pauses = client(first, httpx2.Response(429, headers={"retry-after": "7"}), sse(*HELLO))
+    assert complete(http, ASK).message.content == "Hello"
+    assert len(asked) == 3
+    assert pauses == [0.5, 7.0]
+
+
+def test_it_gives_up_in_the_end() -> None:
+    http, asked, _ = client(*[httpx2.Response(500, text="down") for _ in range(5)])
+    with pytest.raises(PeerError, match="HTTP 500: down; see that the server runs"):
+        complete(http, ASK)
+    assert len(asked) == 5
+
+
+def test_half_an_answer_is_an_error() -> None:
+    http, asked, _ = client(sse(piece(content="Hel"), done=False))
+    with pytest.raises(PeerError, match="broke off"):
+        complete(http, ASK)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "kind", "text"),
+    [
+        (401, "no key", PeerError, "INHOUSE_API_KEY"),
+        (404, "no such model", PeerError, "check the URL and the model's name"),
+        (400, "maximum context length is 4096 tokens", ContextLengthError, "4096"),
+    ],
+)
+def test_errors_say_what_to_do(status: int, said: str, kind: type[Exception], text: str) -> None:
+    http, _, _ = client(httpx2.Response(status, json={"error": {"message": said}}))
+    with pytest.raises(kind, match=text):
+        complete(http, ASK)
+
+
+def test_what_is_no_such_server_is_named() -> None:
+    http, _, _ = client(httpx2.Response(200, text="data: <html>\n\n"))
+    with pytest.raises(PeerError, match="not a server of this kind"):
+        complete(http, ASK)
+
+
+def test_cancelled_answers_end_at_once() -> None:
+    http, _, _ = client(sse(*HELLO))
+    answer = complete(http, ChatRequest(ASK.messages, cancelled=lambda: True))
+    assert (answer.finish, answer.message.content) == ("cancelled", "")
+
+
+@pytest.mark.parametrize(
+    ("models", "context"),
+    [([{"id": "x", "max_model_len": 1}, {"id": "m", "max_model_len": 8192}], 8192), ([{"id": "m"}], None), ([], None)],
+)
+def test_the_context_is_the_servers(models: list[dict[str, Any]], context: int | None) -> None:
+    http, _, _ = client(httpx2.Response(200, json={"data": models}))
+    assert http.context() == context
+
+
+def test_prefill_is_the_beginning_of_the_answer() -> None:
+    http, asked, _ = client(sse(*HELLO))
+    assert complete(http, ChatRequest(ASK.messages, prefill="Oh, ")).message.content == "Oh, Hello"
+    body = json.loads(asked[0].content)
+    assert body["messages"][-1] == {"role": "assistant", "content": "Oh, "}
+    assert body["continue_final_message"] is True
