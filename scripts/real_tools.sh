@@ -1,0 +1,67 @@
+#!/bin/sh
+# Real tools against a real server: aider edits a file in a repository, Qwen Code and opencode call a tool.
+# usage: scripts/real_tools.sh [URL] [MODEL]      with `inhouse serve` running at URL (default http://127.0.0.1:8080).
+# Needs aider, qwen and opencode on the path, each where it is to be tried:
+#   pip install aider-chat          (in an environment of its own)
+#   npm install @qwen-code/qwen-code opencode-ai
+# Each works in a folder and with a home of its own, so that no configuration of yours is read or changed.
+set -eu
+url=${1:-http://127.0.0.1:8080}
+model=${2:-starter}
+inhouse=${INHOUSE:-inhouse}
+top=$(mktemp -d)
+trap 'rm -rf "$top"' EXIT
+failed=0
+
+workplace() { # a repository and a home for the tool of that name
+  mkdir -p "$top/$1/home" "$top/$1/repo"
+  cd "$top/$1/repo"
+  printf 'def greet(name):\n    return "Hello " + name\n' > greet.py
+  git init -q . && git add . && git -c user.name=t -c user.email=t@t commit -qm start
+  (HOME="$top/$1/home" "$inhouse" connect "$1" --url "$url" --model "$model" --write)
+}
+
+verdict() { # name, exit code
+  if [ "$2" = 0 ]; then echo "$1: done"; else echo "$1: NOT done"; failed=1; fi
+}
+
+if command -v aider >/dev/null; then
+  workplace aider
+  HOME="$top/aider/home" timeout 600 aider --no-check-update --no-analytics --yes-always --no-gitignore \
+    --edit-format whole --map-tokens 0 --message "Let greet end the text with an exclamation mark." greet.py </dev/null || true
+  code=0
+  python3 -c 'from greet import greet; assert greet("Ada").endswith("!"), greet("Ada")' || code=1
+  [ "$(git rev-list --count HEAD)" -gt 1 ] || code=1
+  git --no-pager show --stat HEAD
+  verdict aider "$code"
+fi
+
+if command -v qwen >/dev/null; then
+  workplace qwen-code
+  mkdir .qwen
+  echo '{"tools": {"core": ["read_file"]}}' > .qwen/settings.json # all the tools are a prompt of 15,000 tokens
+  HOME="$top/qwen-code/home" timeout 300 qwen --yolo --output-format stream-json \
+    --system-prompt "You are a coding assistant. Use the tools. The repository is $PWD." \
+    "Read the file greet.py with your read_file tool and say which function is in it." </dev/null > "$top/qwen.jsonl" || true
+  code=0
+  grep -q '"type":"tool_use"' "$top/qwen.jsonl" || code=1
+  grep -o '"type":"tool_use"[^}]*}' "$top/qwen.jsonl" | head -3
+  tail -c 600 "$top/qwen.jsonl"; echo
+  verdict qwen-code "$code"
+fi
+
+if command -v opencode >/dev/null; then
+  workplace opencode
+  cat > opencode.json << 'CONFIG'
+{"agent": {"small": {"mode": "primary", "description": "a small model's", "tools": {"*": false, "read": true},
+  "prompt": "You are a coding assistant. Use the tools."}}}
+CONFIG
+  HOME="$top/opencode/home" XDG_CONFIG_HOME="$top/opencode/home/.config" timeout 300 opencode run --agent small --format json \
+    "Read the file greet.py with your read tool and say which function is in it." </dev/null > "$top/opencode.jsonl" || true
+  code=0
+  grep -q '"type":"tool_use"' "$top/opencode.jsonl" || code=1
+  grep -o '"tool":"[a-z_]*"' "$top/opencode.jsonl" | sort | uniq -c
+  tail -c 600 "$top/opencode.jsonl"; echo
+  verdict opencode "$code"
+fi
+exit "$failed"
