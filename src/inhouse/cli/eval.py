@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from inhouse.cli.common import Subparsers, add_model, command, model_path, packed_copies, positive, print_json
+from inhouse.cli import eval_swebench
+from inhouse.cli.common import Subparsers, command, model_path, packed_copies, positive, print_json
 from inhouse.cli.meter import Meter
 from inhouse.client.inprocess import InProcessClient
 from inhouse.client.types import ChatClient, FinishReason, Sampling
 from inhouse.engine import LLM
+from inhouse.errors import ParameterError
 from inhouse.evals.humaneval import (
     Mode,
     Problem,
@@ -38,16 +40,19 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers,
         "eval",
         "HumanEval: let a model write its 164 functions, run their tests confined, and report the share that passes at "
-        "the first attempt (pass@1, greedy). With --out, an interrupted run goes on where it stopped. Perplexity: how "
-        "surprised a model is by a text, token by token.",
+        "the first attempt (pass@1, greedy). Perplexity: how surprised a model is by a text, token by token. SWE-bench: "
+        "repair its repositories. With --out, an interrupted run goes on where it stopped.",
         "inhouse eval humaneval starter --limit 40\n"
         "inhouse eval humaneval starter --out starter.jsonl --json\n"
         "inhouse eval humaneval starter --limit 40 --vs llama.cpp\n"
-        "inhouse eval perplexity starter --limit 20000 --vs llama.cpp",
+        "inhouse eval perplexity starter --limit 20000 --vs llama.cpp\n"
+        "inhouse eval swebench --dataset set.jsonl --repos clones --predictions gold",
     )
-    parser.add_argument("what", choices=["humaneval", "perplexity"], help="what to measure")
-    add_model(parser)
-    parser.add_argument("--limit", type=positive, metavar="N", help="N problems, or N tokens (default: all)")
+    parser.add_argument("what", choices=["humaneval", "perplexity", "swebench"], help="what to measure")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="a name, a .gguf file or a Hugging Face directory")
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help="N of the problems, evenly spread, or N tokens (default: all)"
+    )
     parser.add_argument("--text", type=Path, metavar="FILE", help="for perplexity (default: Python's own library)")
     parser.add_argument("--mode", choices=get_args(Mode), default="chat", help="how to ask (default: chat)")
     parser.add_argument("--max-tokens", type=positive, default=768, metavar="N", help="of an answer (default 768)")
@@ -57,9 +62,14 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="keep every result there (JSON lines), and resume")
     parser.add_argument("--threads", type=positive, metavar="N", help="processors to use (default: all)")
     parser.add_argument("--json", action="store_true", help="write JSON")
+    eval_swebench.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.what == "swebench":
+        return eval_swebench.run(args)
+    if args.model is None:
+        raise ParameterError("name the model to measure, such as starter")
     model = model_path(args.model)
     if args.what == "perplexity":
         return _perplexity(args, model)
