@@ -70,7 +70,7 @@ def python_paths(executable: Path) -> tuple[Path, ...]:
     hop = executable.absolute()
     for _ in range(16):
         prefix = hop.parent.parent
-        if (prefix / "pyvenv.cfg").is_file() or any(prefix.glob("lib/python3*/os.py")):
+        if _is_python(prefix):
             found.append(prefix)
         if not hop.is_symlink():
             break
@@ -210,7 +210,8 @@ class Sandbox:
     @cached_property
     def _readable_sockets(self) -> list[Path]:
         """Servers' sockets in what is readable: read-only mounts do not keep anybody from connecting."""
-        return [path / name for path in self.readable if path.is_dir() for name in survey(path).sockets]
+        folders = [path for path in self.readable if path.is_dir() and not _is_python(path)]  # which are large
+        return [path / name for path in folders for name in survey(path).sockets]
 
     def _seatbelt(self, command: Sequence[str], limits: Limits, cwd: Path | None) -> list[str]:
         profile = seatbelt.profile(
@@ -260,6 +261,11 @@ class Unconfined:
         variables = {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", **self.environment}
         argv = limited(as_argv(command), limits or self.limits, _program("prlimit", "install util-linux"))
         yield Launch(argv, {**variables, **(environment or {})}, self.root / (cwd or ""))
+
+
+def _is_python(prefix: Path) -> bool:
+    """Whether a directory is a virtual environment or an installation of Python."""
+    return (prefix / "pyvenv.cfg").is_file() or any(prefix.glob("lib/python3*/os.py"))
 
 
 def _program(name: str, remedy: str) -> str:
