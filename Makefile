@@ -5,7 +5,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 SOURCES := $(wildcard csrc/*.cpp csrc/*.h csrc/isa/*) CMakeLists.txt pyproject.toml
 
-.PHONY: help demo test test-model lint neon lock clean
+.PHONY: help demo test test-model test-neon lint lock clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -39,10 +39,8 @@ test-model: $(VENV)/built $(VENV)/peer ## the tests that need the starter model 
 	$(BIN)/inhouse pull starter
 	$(BIN)/pytest -m model
 
-NEON := $(filter-out csrc/bindings.cpp,$(wildcard csrc/*.cpp)) csrc/isa/scalar.cpp csrc/isa/neon.cpp
-neon: ## compile the kernels for ARM (needs g++-aarch64-linux-gnu)
-	@for file in $(NEON); do echo $$file; \
-	  aarch64-linux-gnu-g++ -std=c++20 -O2 -march=armv8.2-a+dotprod+fp16 -Icsrc -c $$file -o /dev/null || exit 1; done
+test-neon: ## the ARM kernels, cross-compiled, under qemu (needs g++-aarch64-linux-gnu, qemu-user)
+	sh scripts/test_neon.sh
 
 lock: ## renew the locked requirements (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

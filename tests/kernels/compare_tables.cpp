@@ -1,0 +1,82 @@
+// Compares an instruction set's table with the scalar one over random blocks of every format: what a processor without
+// Python can check, also under an emulator. Usage: compare_tables [instruction set]; exits 1 and says where they differ.
+#include <cmath>
+#include <cstdio>
+#include <random>
+#include <vector>
+
+#include "kernels.h"
+
+using namespace inhouse;
+
+namespace {
+
+constexpr Format kFormats[] = {
+    Format::F32, Format::F16, Format::BF16, Format::Q4_0, Format::Q4_1, Format::Q5_0, Format::Q5_1, Format::Q8_0,
+    Format::Q2_K, Format::Q3_K, Format::Q4_K, Format::Q5_K, Format::Q6_K, Format::IQ4_NL, Format::IQ4_XS,
+    Format::Q4_0_P16, Format::Q4_1_P16, Format::Q5_0_P16, Format::Q5_1_P16, Format::Q8_0_P16, Format::Q4_K_P16,
+    Format::Q5_K_P16, Format::Q6_K_P16, Format::IQ4_P16,
+};
+
+// Bytes below 0x30: whatever half or float they form is small, positive and finite.
+std::vector<uint8_t> random_bytes(size_t count, std::mt19937& random) {
+  std::vector<uint8_t> bytes(count);
+  for (uint8_t& b : bytes) b = static_cast<uint8_t>(random() % 0x30);
+  return bytes;
+}
+
+double difference(const std::vector<float>& ours, const std::vector<float>& truth) {
+  double error = 0, size = 1e-30;
+  for (size_t i = 0; i < truth.size(); ++i) {
+    if (!(std::isfinite(ours[i]) && std::isfinite(truth[i]))) return INFINITY;
+    error += (ours[i] - truth[i]) * (ours[i] - truth[i]);
+    size += truth[i] * truth[i];
+  }
+  return std::sqrt(error / size);
+}
+
+bool agree(const Kernels& ours, const Kernels& truth, Format format, int64_t tokens, std::mt19937& random) {
+  constexpr int64_t kColumns = 768, kSpans = kColumns / kSpan;
+  constexpr int kRows = 48;
+  const BlockSize block = block_size(format);
+  const int64_t stride = kColumns / block.columns * block.bytes;
+  const auto bytes = random_bytes(static_cast<size_t>(stride) * kRows, random);
+  const Matrix w{bytes.data(), kRows, kColumns, stride, format};
+  std::vector<float> x(static_cast<size_t>(tokens * kColumns));
+  for (float& v : x) v = static_cast<float>(static_cast<int>(random() % 2001) - 1000) / 1000.0f;
+  std::vector<Span> spans(static_cast<size_t>(tokens * kSpans));
+  // One quantiser for both: where a value lies midway between two integers, fused arithmetic may round it the other way.
+  for (int64_t t = 0; t < tokens; ++t) truth.quantize(x.data() + t * kColumns, kColumns, spans.data() + t, tokens);
+  const auto run = [&](const Kernels& k) {
+    std::vector<float> out(static_cast<size_t>(tokens * kChunk)), row(kColumns);
+    k.multiply(w, 0, kRows, {x.data(), spans.data(), tokens, kColumns}, tokens, out.data());
+    for (int64_t t = 0; t < tokens; ++t) std::fill_n(out.data() + t * kChunk + kRows, kChunk - kRows, 0.0f);
+    for (int64_t r = 0; r < kRows; ++r) {
+      k.dequantize(w, r, row.data());
+      out.insert(out.end(), row.begin(), row.end());
+    }
+    return out;
+  };
+  const double error = difference(run(ours), run(truth));
+  if (error < 1e-5) return true;
+  std::printf("format %d, %d tokens: %s differs from scalar by %g\n", static_cast<int>(format), static_cast<int>(tokens),
+              ours.name, error);
+  return false;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const Kernels* const ours = choose_kernels(count > 1 ? arguments[1] : nullptr);
+  const Kernels* const truth = choose_kernels("scalar");
+  if (!ours) {
+    std::printf("no such instruction set on this processor\n");
+    return 1;
+  }
+  std::mt19937 random(1);
+  bool good = true;
+  for (const Format format : kFormats)
+    for (const int64_t tokens : {1, 2, 3, 4, 5, 9, 13, 25}) good = agree(*ours, *truth, format, tokens, random) && good;
+  std::printf("%s: %s\n", ours->name, good ? "every format agrees with scalar" : "FAILED");
+  return good ? 0 : 1;
+}
