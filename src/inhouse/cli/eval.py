@@ -40,8 +40,8 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers,
         "eval",
         "HumanEval: let a model write its 164 functions, run their tests confined, and report the share that passes at "
-        "the first attempt (pass@1, greedy). Perplexity: how surprised a model is by a text, token by token. SWE-bench: "
-        "repair its repositories. With --out, an interrupted run goes on where it stopped.",
+        "the first attempt (pass@1, greedy). Perplexity: how surprised a model is by a text, token by token. "
+        "SWE-bench: repair its repositories. With --out, an interrupted run goes on where it stopped.",
         "inhouse eval humaneval starter --limit 40\n"
         "inhouse eval humaneval starter --out starter.jsonl --json\n"
         "inhouse eval humaneval starter --limit 40 --vs llama.cpp\n"
