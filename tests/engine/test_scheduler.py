@@ -7,13 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from parrot import TEMPLATE, parrot
 from reading import Reader
 
 from inhouse import SamplingParams
 from inhouse.engine.cache import PrefixCache
 from inhouse.engine.completion import Chunk, collect
+from inhouse.engine.constraints import Constraint
 from inhouse.engine.events import Event, Failure, Priority, Progress
 from inhouse.engine.generation import Generation, Request
+from inhouse.engine.loops import EVERY, TIMES, TOKENS, goes_round
 from inhouse.engine.marks import NEAR, SPACING, places
 from inhouse.engine.runner import ModelRunner
 from inhouse.engine.scheduler import Limits, Scheduler
@@ -239,3 +242,33 @@ def test_places_worth_keeping() -> None:
     assert np.diff([0, *marks])[1:-1].min() >= NEAR
     assert not marks[63 + 3000]
     assert places([1, 1, 1], {0}) == {2: True, 3: True}
+
+
+def test_an_answer_that_goes_round_in_circles_is_ended() -> None:
+    llm, owner = parrot("Good", " day"), Owner()
+    params = SamplingParams(max_tokens=900, ignore_eos=False)
+    llm.engine.submit_text("Hi", params, constraint=Constraint(regex="(x|y)+"), on_event=owner)
+    assert owner.done.wait(60)
+    assert owner.reason == "repetition"
+    assert len(owner.tokens) <= TOKENS + EVERY
+
+
+def test_what_repeats_itself_for_good_reasons_goes_on() -> None:
+    assert not goes_round([1] * (TOKENS - 1))
+    assert goes_round([5, *[1, 2, 3] * 100])
+    assert not goes_round([*range(40)] * (TIMES - 1))
+    assert goes_round([*range(40)] * TIMES)
+    assert not goes_round([*[1] * TOKENS, 2])
+
+
+def test_reasoning_comes_to_an_end() -> None:
+    llm = parrot("Hm.", " Well.", " But", " then", " again", " and", "\n</think>", "Done", template=TEMPLATE)
+    flags = {"thinking": True}
+    free = llm.chat([{"role": "user", "content": "a"}], template_flags=flags)
+    assert free.reasoning == "Hm. Well. But then again and"
+    short = llm.chat([{"role": "user", "content": "a"}], SamplingParams(reasoning_budget=2), template_flags=flags)
+    assert short.reasoning.startswith("Hm. Well.")
+    assert "But" not in short.reasoning
+    assert short.finish_reason == "stop"
+    none = llm.chat([{"role": "user", "content": "a"}], SamplingParams(reasoning_budget=20), template_flags=flags)
+    assert none.reasoning == free.reasoning

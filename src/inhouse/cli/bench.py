@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from pathlib import Path
 
 from inhouse.cli.common import (
     Subparsers,
@@ -20,6 +21,7 @@ from inhouse.cli.meter import Meter
 from inhouse.engine.packing import packed_or_not
 from inhouse.evals.bench import Plan, Report, bench
 from inhouse.evals.profile import Profile, profile
+from inhouse.evals.replay import read_trace, replay
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -45,12 +47,18 @@ def add_parser(subparsers: Subparsers) -> None:
         action="store_true",
         help="instead: each op's time, bytes and operations against the roofs",
     )
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="replay a recorded session instead, turn by turn")
+    parser.add_argument("--turns", type=positive, metavar="N", help="of the trace: the first N only")
+    parser.add_argument("--restart", action="store_true", help="of the trace: start the engine anew in the middle")
+    parser.add_argument("--interleave", type=positive, default=1, metavar="N", help="of the trace: N sessions in turn")
     parser.add_argument("--json", action="store_true", help="write JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     if args.profile:
         return _run_profile(args)
+    if args.trace is not None:
+        return _replay(args)
     plan = Plan(prompts=args.prompts, repeats=args.repeats)
     with Meter() as meter:
         report = bench(
@@ -103,6 +111,35 @@ def _print_profile(report: Profile) -> None:
                 )
             )
         print_table(rows)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    with Meter() as meter:
+        result = replay(
+            model_path(args.model),
+            read_trace(args.trace),
+            threads=args.threads,
+            restart=args.restart,
+            sessions=args.interleave,
+            turns=args.turns,
+            peer=args.vs is not None,
+            progress=meter.update,
+        )
+    if args.json:
+        print_json(result.to_json())
+        return 0
+    rows: list[tuple[str, ...]] = [
+        ("session", "prompt", "new", "prefilled", "first token", "" if result.peer_seconds is None else "llama.cpp")
+    ]
+    for turn in result.turns:
+        peer = "" if turn.peer_first_token is None else f"{turn.peer_first_token:.2f} s"
+        counts = (str(number) for number in (turn.session, turn.prompt, turn.new, turn.prefilled))
+        rows.append((*counts, f"{turn.first_token:.2f} s", peer))
+    print_table(rows)
+    print(f"prefilled / new tokens: {result.ratio:.4f}; to the first tokens: {result.seconds:.1f} s in all")
+    if result.peer_seconds is not None:
+        print(f"llama.cpp: {result.peer_seconds:.1f} s, {result.peer_seconds / result.seconds:.1f} x as long")
+    return 0
 
 
 def _sizes(text: str) -> tuple[int, ...]:

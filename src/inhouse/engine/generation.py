@@ -6,16 +6,18 @@ Knows neither threads nor other requests: the scheduler decides when it goes on,
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from inhouse.engine.cache import PrefixCache, Restore
-from inhouse.engine.completion import Chunk, FinishReason, Usage
+from inhouse.engine.completion import Chunk, FinishReason, TokenLogprob, Usage
 from inhouse.engine.events import Event, Failure, OnEvent, Priority, Progress
+from inhouse.engine.guide import Guide
+from inhouse.engine.loops import EVERY, goes_round
 from inhouse.engine.params import SamplingParams
 from inhouse.engine.runner import F32
 from inhouse.engine.sampler import Sampler, token_logprob
-from inhouse.engine.sequence import Sequence
+from inhouse.engine.sequence import Sequence as TokenSequence
 from inhouse.engine.text import ChatText, PlainText
 
 _LOG = logging.getLogger("inhouse.engine")
@@ -28,6 +30,7 @@ ANSWER_ROOM = 256  # tokens of an answer for which a sequence has room from the 
 class Request:
     """What is to be generated from which prompt; `limit` is the most tokens that fit or were asked for.
 
+    `guide` keeps the answer to its constraint.
     `marks`: where in the prompt a later one is likely to go on another way, and whether that is worth a file.
     """
 
@@ -39,6 +42,8 @@ class Request:
     on_event: OnEvent
     priority: Priority = "interactive"
     marks: Mapping[int, bool] = field(default_factory=dict)
+    guide: Guide | None = None
+    bridge: Sequence[int] = ()  # tokens that bring reasoning to an end
 
 
 class Generation:
@@ -50,7 +55,7 @@ class Generation:
         self._ended = ended
         self.credit = credit
         self.ids = list(request.prompt)  # all tokens that are known, computed or not
-        self.sequence: Sequence | None = None
+        self.sequence: TokenSequence | None = None
         self.cached = 0
         self.produced = 0
         self.turn = 0  # when it was last answered
@@ -60,6 +65,7 @@ class Generation:
         self._restore: Restore | None = None
         self._sampler: Sampler | None = None
         self._called = False
+        self._thought = 0  # tokens of reasoning
 
     @property
     def ready(self) -> bool:
@@ -121,12 +127,28 @@ class Generation:
         params = request.params
         if self._sampler is None:
             self._sampler = Sampler(params, request.prompt, logits.size)
-        token = self._sampler.draw(logits)
+        token = self._sampler.draw(logits if request.guide is None else request.guide.allowed(logits))
         if token in request.eos and not params.ignore_eos:
             self.finish("stop")
             return
         scores = () if params.logprobs is None else (token_logprob(logits, token, params.logprobs),)
+        self._said(token, scores)
+        self._thought += request.text.reasoning
+        if self._thought == params.reasoning_budget and request.text.reasoning and not self.finished:
+            for token in request.bridge:
+                self._said(token, ())
+        guarded = params.loop_guard and not params.ignore_eos and self.produced % EVERY == 0
+        if guarded and goes_round(self.ids[len(request.prompt) :]):
+            self.finish("repetition")
+
+    def _said(self, token: int, scores: tuple[TokenLogprob, ...]) -> None:
+        """One more token of the answer."""
+        request = self.request
+        if self.finished:
+            return
         piece = request.text.push(token)
+        if request.guide is not None:
+            request.guide.push(token)
         self.produced += 1
         self.ids.append(token)
         self._called = self._called or bool(piece.tool_calls)

@@ -30,6 +30,8 @@ class SamplingParams:
     stop: str | Sequence[str] = ()  # the answer ends before the first of these texts
     max_tokens: int | None = None  # None: as many as the context holds
     ignore_eos: bool = False  # an end-of-text token is then an ordinary token
+    reasoning_budget: int | None = None  # tokens of thinking, after which it is brought to an end; None: no limit
+    loop_guard: bool = True  # an answer that only repeats itself ends as "repetition" (not with ignore_eos)
     logprobs: int | None = None  # report each token's log-probability, and that many alternatives
 
     def __post_init__(self) -> None:
@@ -46,6 +48,8 @@ class SamplingParams:
             raise ParameterError(f"stop = {self.stop!r}: every stop string must be a non-empty text")
         if self.max_tokens is not None:
             _integer("max_tokens", self.max_tokens, 1)
+        if self.reasoning_budget is not None:
+            _integer("reasoning_budget", self.reasoning_budget, 0)
         if self.logprobs is not None:
             _integer("logprobs", self.logprobs, 0, 20)
 

@@ -23,6 +23,7 @@ from inhouse.engine.constraints import Constraint
 from inhouse.engine.disk import DiskTier
 from inhouse.engine.events import OnEvent, Priority
 from inhouse.engine.generation import Generation, Request
+from inhouse.engine.guide import Grammars, Guide
 from inhouse.engine.loop import Loop
 from inhouse.engine.marks import places
 from inhouse.engine.params import SamplingParams
@@ -42,6 +43,7 @@ DEFAULT_CONTEXT = 32_768  # tokens: long enough for work on a repository, short 
 SMALLEST_CONTEXT = 2048  # tokens: the default is never less, however little memory is free
 CACHE_BYTES = 4 << 30  # at most; a quarter of the free memory where that is less
 DISK_BYTES = 20 << 30  # of the cache's second tier
+_BRIDGE = "\n\nI have thought long enough and answer now.\n</think>\n\n"
 QUEUE = 256  # requests that may be unfinished at once
 
 
@@ -125,6 +127,7 @@ class Engine:
         self.options = options
         self._tokenizer = tokenizer
         self._chat: ChatPrompts | None = None
+        self._grammars: Grammars | None = None
         own = tokenizer.eos_ids if tokenizer is not None else ()
         self._eos = frozenset((*own, *model.config.eos_token_ids))
         self._unfinished = 0
@@ -228,7 +231,7 @@ class Engine:
         stops = params.stop_strings
         ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else [int(id) for id in prompt]
         text = PlainText(self.tokenizer if stops else self._tokenizer, stops)
-        return self._request(ids, params, text, priority, 0)
+        return self._request(ids, params, text, priority, 0, self._guide(constraint))
 
     def chat_request(
         self,
@@ -244,10 +247,22 @@ class Engine:
         if self._chat is None:
             self._chat = ChatPrompts(self.tokenizer)
         prompt = self._chat.render(messages, tools, prefill, flags)
-        parser = partial(OutputParser, detect_dialect(self._chat.source), tools=tools, thinking=prompt.thinking)
+        dialect = detect_dialect(self._chat.source)
+        guide = self._guide(constraint, dialect=dialect, tools=tools, thinking=prompt.thinking, prefill=prefill)
+        parser = partial(OutputParser, dialect, tools=tools, thinking=prompt.thinking)
         earlier = sum(len(message.get("tool_calls") or ()) for message in messages)
         text = ChatText(PlainText(self.tokenizer, params.stop_strings), parser, prefill, earlier)
-        return self._request(prompt.ids, params, text, priority, prompt.tail)
+        bridge = self.tokenizer.encode(_BRIDGE) if params.reasoning_budget is not None else ()
+        return self._request(prompt.ids, params, text, priority, prompt.tail, guide, bridge)
+
+    def _guide(self, constraint: Constraint | None, **more: Any) -> Guide | None:
+        """What keeps an answer to `constraint` and to the tools. Raises ParameterError."""
+        if not (more.get("tools") or (constraint or Constraint()) != Constraint()):
+            return None
+        with self._lock:
+            if self._grammars is None:
+                self._grammars = Grammars(self.tokenizer, self._eos, self.config.vocab_size)
+        return self._grammars.guide(constraint, **more)
 
     def submit(self, request: Callable[[OnEvent], Request], on_event: OnEvent, credit: int | None = None) -> Ticket:
         """Hands over a request made by the methods above. Raises QueueFullError."""
@@ -268,13 +283,22 @@ class Engine:
             self._typical += 0.2 * (time.monotonic() - submitted - self._typical)
 
     def _request(
-        self, prompt: list[int], params: SamplingParams, text: PlainText | ChatText, priority: Priority, tail: int
+        self,
+        prompt: list[int],
+        params: SamplingParams,
+        text: PlainText | ChatText,
+        priority: Priority,
+        tail: int,
+        guide: Guide | None,
+        bridge: Sequence[int] = (),
     ) -> Callable[[OnEvent], Request]:
         self._open()
         self._checked(prompt, params.max_tokens or 1)
         limit = params.max_tokens or self.context - len(prompt)
         marks = places(prompt, self._eos, tail) if self._recurrent else {}
-        return partial(Request, prompt, params, text, self._eos, limit, priority=priority, marks=marks)
+        return partial(
+            Request, prompt, params, text, self._eos, limit, priority=priority, marks=marks, guide=guide, bridge=bridge
+        )
 
     def _open(self) -> Loop:
         if self._loop is None:

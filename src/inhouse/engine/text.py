@@ -72,6 +72,11 @@ class PlainText:
         """The stop string that has ended the answer."""
         return self._stops.found
 
+    @property
+    def reasoning(self) -> bool:
+        """Text has no reasoning."""
+        return False
+
     def push(self, token: int) -> Piece:
         """What `token` adds."""
         return Piece("" if self._detokenizer is None else self._stops.push(self._detokenizer.push(token)))
@@ -106,6 +111,11 @@ class ChatText:
     def stopped(self) -> str | None:
         """The stop string that has ended the answer."""
         return self._plain.stopped
+
+    @property
+    def reasoning(self) -> bool:
+        """Whether the answer has not yet come out of its reasoning."""
+        return self._parser.reasoning
 
     def push(self, token: int) -> Piece:
         """What `token` adds."""

@@ -92,6 +92,11 @@ class OutputParser:
         self.push(prefill)
         self._given = len(self._space) + len(self._pending)
 
+    @property
+    def reasoning(self) -> bool:
+        """Whether the answer is, as far as it is understood, in the middle of its reasoning."""
+        return self._outside is Reasoning
+
     def push(self, text: str) -> list[Event]:
         """The events that `text` completes, in order; neighbours of one kind are one event."""
         self._pending += text

@@ -1,0 +1,219 @@
+"""Keeps an answer to its constraint while it is drawn. Knows tokens and grammars, neither models nor any API.
+
+A grammar binds from the first token on, or lazily: text is free until it begins a tool call, which then cannot but fit
+the tool's schema, and free again after it. llguidance says which tokens may come next.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
+
+from inhouse.engine.constraints import Constraint
+from inhouse.engine.grammars import BEGIN, call_grammar, json_grammar
+from inhouse.errors import InhouseError, ParameterError
+from inhouse.tokenizer import Dialect, Tokenizer
+from inhouse.tokenizer.calls import schemas
+
+F32 = npt.NDArray[np.float32]
+
+_END_THINK = "</think>"
+_MARKS = (BEGIN, "</tool_call>", "<think>", _END_THINK)  # text to a grammar, whatever the vocabulary calls them
+_TAIL = 256  # bytes of free text that are remembered, to find a marker in
+
+
+class Grammars:
+    """Compiles grammars for one vocabulary; its table is made when first needed. For any thread."""
+
+    def __init__(self, tokenizer: Tokenizer, eos: frozenset[int], vocab_size: int) -> None:
+        self.tokenizer = tokenizer
+        self.eos = np.asarray(sorted(eos), np.intp)
+        self._size = vocab_size
+        self._table: LLTokenizer | None = None
+        self._lock = threading.Lock()
+
+    def sound(self, grammar: str) -> bool:
+        """Whether a grammar can be enforced."""
+        return not LLMatcher.validate_grammar(grammar, self._vocabulary())
+
+    def check(self, grammar: str, what: str) -> str:
+        """`grammar` if it can be enforced. Raises ParameterError."""
+        problem = LLMatcher.validate_grammar(grammar, self._vocabulary())
+        if problem:
+            raise ParameterError(f"{what}: {' '.join(problem.split())[:500]}; give one that can be enforced")
+        return grammar
+
+    def matcher(self, grammar: str) -> LLMatcher:
+        return LLMatcher(self._vocabulary(), grammar)
+
+    def guide(
+        self,
+        constraint: Constraint | None,
+        *,
+        dialect: Dialect = "plain",
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        thinking: bool = False,
+        prefill: str = "",
+    ) -> Guide | None:
+        """What keeps an answer to `constraint` and to the schemas of `tools`; None if anything goes.
+
+        Raises ParameterError for a schema or grammar that cannot be enforced.
+        """
+        constraint = constraint or Constraint()
+        known = schemas(tools) if dialect != "plain" else {}
+        if constraint.tool is not None:
+            known = {name: schema for name, schema in known.items() if name == constraint.tool}
+        must = constraint.tool is not None or constraint.tool_choice == "required"
+        if must and not known:
+            raise ParameterError("a tool must be called and there is none, or this model knows no tools: offer it")
+        whole = self._whole(constraint)
+        call = None
+        if known and constraint.tool_choice != "none" and whole is None:
+            call = call_grammar(dialect, known, self.sound, begun=True)
+        if must:
+            whole = call_grammar(dialect, known, self.sound, begun=False)
+        if whole is None and call is None:
+            return None
+        guide = Guide(self, whole, call, several=constraint.parallel_tool_calls, must=must, thinking=thinking)
+        guide.read(prefill.encode())
+        return guide
+
+    def _whole(self, constraint: Constraint) -> str | None:
+        if constraint.json_schema is not None:
+            return self.check(json_grammar(constraint.json_schema), "json_schema")
+        if constraint.regex is not None:
+            return self.check(LLMatcher.grammar_from_regex(constraint.regex), "regex")
+        if constraint.grammar is not None:
+            return self.check(constraint.grammar, "grammar")
+        return None
+
+    def _vocabulary(self) -> LLTokenizer:
+        with self._lock:
+            if self._table is None:
+                self._table = LLTokenizer(
+                    TokenizerWrapper(_Vocabulary(self.tokenizer, self.eos, self._size)),
+                    n_vocab=self._size,
+                    eos_token=[int(id) for id in self.eos],
+                )
+            return self._table
+
+
+class Guide:
+    """One answer's. `whole` binds all of it, or (`must`) its first call; `call` what follows the marker of a call."""
+
+    def __init__(
+        self, grammars: Grammars, whole: str | None, call: str | None, *, several: bool, must: bool, thinking: bool
+    ) -> None:
+        self._grammars = grammars
+        self._whole = whole
+        self._call = call
+        self._several = several
+        self._must = must
+        self._thinking = thinking
+        self._ended = False  # nothing but the end may come
+        self._in_call = False
+        self._tail = b""
+        self._matcher: LLMatcher | None = None
+        if whole is not None and not thinking:
+            self._bind(whole, b"", call=must)
+
+    @property
+    def binding(self) -> bool:
+        """Whether not every token may come next."""
+        return self._ended or self._matcher is not None
+
+    def allowed(self, logits: F32) -> F32:
+        """`logits` (V,), or a copy in which tokens that must not come next are impossible."""
+        if not self.binding:
+            return logits
+        if self._ended:
+            out = np.full_like(logits, -np.inf)
+            out[self._grammars.eos] = logits[self._grammars.eos]
+            return out
+        assert self._matcher is not None
+        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        mask = np.unpackbits(bits, count=logits.size, bitorder="little").view(np.bool_)
+        if self._matcher.is_error() or not mask.any():
+            raise InhouseError(f"the answer's grammar came to no end: {self._matcher.get_error()}; simplify it")
+        return np.where(mask, logits, np.float32(-np.inf))
+
+    def push(self, token: int) -> None:
+        """`token` has been drawn."""
+        if self._ended:
+            return
+        if self._matcher is None:
+            self.read(self._grammars.tokenizer.token_bytes(token))
+            return
+        self._matcher.consume_token(token)
+        self._look()
+
+    def read(self, data: bytes) -> None:
+        """Free text, in which reasoning may end and a call may begin."""
+        if self._matcher is not None:
+            self._feed(data)
+            return
+        self._tail += data
+        if self._thinking and (at := self._tail.find(_END_THINK.encode())) >= 0:
+            self._thinking = False
+            self._tail = self._tail[at + len(_END_THINK) :]
+            if self._whole is not None:
+                self._bind(f"{_space(self._whole)}", self._tail, call=self._must)
+                return
+        if self._call is not None and (at := self._tail.find(BEGIN.encode())) >= 0:
+            self._thinking = False
+            self._bind(self._call, self._tail[at + len(BEGIN) :], call=True)
+            return
+        self._tail = self._tail[-_TAIL:]
+
+    def _bind(self, grammar: str, begun: bytes, *, call: bool) -> None:
+        self._matcher, self._in_call, self._tail = self._grammars.matcher(grammar), call, b""
+        if begun:
+            self._feed(begun)
+
+    def _feed(self, data: bytes) -> None:
+        """Text that is there already, in whatever tokens; one that breaks the grammar was no call after all."""
+        assert self._matcher is not None
+        tokens = self._grammars.tokenizer.encode(data.decode("utf-8", "replace"))
+        if self._matcher.try_consume_tokens(tokens) < len(tokens):
+            self._matcher = None
+            self._tail = b""
+            return
+        self._look()
+
+    def _look(self) -> None:
+        """Whether the grammar has come to its end."""
+        assert self._matcher is not None
+        if self._matcher.is_error():
+            raise InhouseError(f"the answer's grammar failed: {self._matcher.get_error()}; simplify it")
+        if not self._matcher.is_stopped():
+            return
+        self._matcher = None
+        self._ended = not self._in_call or not self._several
+
+
+def _space(grammar: str) -> str:
+    """The same after white space, with which an answer follows its reasoning."""
+    if not grammar.startswith("start: "):
+        return grammar
+    return "start: /\\s*/ whole\nwhole: " + grammar.removeprefix("start: ")
+
+
+class _Vocabulary:
+    """What llguidance wants to know of a tokenizer."""
+
+    bos_token_id = None
+
+    def __init__(self, tokenizer: Tokenizer, eos: npt.NDArray[np.intp], size: int) -> None:
+        self._tokenizer = tokenizer
+        self.eos_token_id = int(eos[0])
+        self.tokens = [tokenizer.token_bytes(id) for id in range(size)]
+        ordinary = {id for mark in _MARKS if (id := tokenizer.token_id(mark)) is not None}
+        self.special_token_ids = sorted((tokenizer.special_ids | set(eos.tolist())) - ordinary)
+
+    def __call__(self, text: str | bytes) -> list[int]:
+        return self._tokenizer.encode(text if isinstance(text, str) else text.decode("utf-8", "replace"))
