@@ -13,7 +13,7 @@ from inhouse.server.openai import new_id
 from inhouse.server.service import Service
 from inhouse.server.wire import sse, sse_comment
 
-_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "repetition": "end_turn"}
 _SIGNATURE = "inhouse"  # clients send thinking back with it; nothing here needs to be proved
 
 

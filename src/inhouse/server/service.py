@@ -83,7 +83,9 @@ class Service:
     def card(self, flags: dict[str, Any], *, tools: bool) -> dict[str, float]:
         """The sampling that the model's card recommends for a conversation."""
         thinking = self.model.thinks and flags.get("enable_thinking", True) is not False
-        return dict(defaults(self.model, self.settings.mode, thinking=thinking, tools=tools))
+        budget = self.settings.reasoning_budget
+        own = {} if budget is None else {"reasoning_budget": budget}
+        return {**defaults(self.model, self.settings.mode, thinking=thinking, tools=tools), **own}
 
 
 def priority(request: Request) -> Priority:
