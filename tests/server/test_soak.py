@@ -108,7 +108,7 @@ def exact_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_many_clients_and_a_sudden_death(exact_file: Path, tmp_path: Path, requests: int, clients: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    args = (exact_file, "--threads", 1, "--port", port)
+    args = (exact_file, "--threads", 1, "--port", port, "--cache-memory", 0.01)  # soon full: growth would be a leak
     with process(tmp_path, *args) as first:
         url = url_of(first)
         with httpx2.Client(base_url=url) as client:
