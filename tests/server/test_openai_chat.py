@@ -338,21 +338,6 @@ def test_a_wrong_priority_is_told(says: Serve, client: Client) -> None:
         api.create(model="tiny", messages=HELLO, extra_headers={"X-Inhouse-Priority": "now!"})
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"response_format": {"type": "json_object"}},
-        {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}},
-        {"response_format": {"type": "regex", "regex": "[ab]+"}},
-        {"tools": [WEATHER], "tool_choice": "required"},
-        {"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "weather"}}},
-    ],
-)
-def test_a_form_that_nothing_enforces_is_refused(says: Serve, client: Client, options: dict[str, Any]) -> None:
-    with pytest.raises(openai.BadRequestError, match="this server cannot"):
-        client(says("Good", " day", "!!")).chat.completions.create(model="tiny", messages=HELLO, extra_body=options)
-
-
 def test_tools_that_must_not_be_called_are_not_shown(says: Serve, client: Client) -> None:
     ask = client(says("Good", " day", "!!")).chat.completions.create
     plain = ask(model="tiny", messages=HELLO)

@@ -246,6 +246,8 @@ class Engine:
         """A checked request that lacks only its owner."""
         if self._chat is None:
             self._chat = ChatPrompts(self.tokenizer)
+        if constraint is not None and constraint.tool_choice == "none":
+            tools = None  # what must not be called is not shown
         prompt = self._chat.render(messages, tools, prefill, flags)
         dialect = detect_dialect(self._chat.source)
         guide = self._guide(constraint, dialect=dialect, tools=tools, thinking=prompt.thinking, prefill=prefill)
