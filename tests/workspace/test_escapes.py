@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -379,10 +379,8 @@ class TestExhaustion:
             root = Path(name)
             root.chmod(0o777)
             with Sandbox(root, limits=Limits(processes=20)).launch("b() { b | b & b; }; b") as start:
-                result = execute(
-                    [*become, *start.argv], cwd=root, environment=start.environment, timeout=20,
-                    limits=Limits(processes=None), pass_fds=start.pass_fds,
-                )  # fmt: skip
+                command = replace(start, argv=[*become, *start.argv])
+                result = execute(command, timeout=20, limits=Limits(processes=None))
         assert "Cannot fork" in result.output
         assert result.duration < 20
 

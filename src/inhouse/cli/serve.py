@@ -43,6 +43,12 @@ def add_parser(subparsers: Subparsers) -> None:
         help="which of the model card's recommendations apply where a client says nothing (default: auto)",
     )
     parser.add_argument(
+        "--reasoning-budget",
+        type=positive,
+        metavar="N",
+        help="tokens of thinking, after which the answer begins (default: no limit)",
+    )
+    parser.add_argument(
         "--cache-memory", type=gib, metavar="GIB", help="memory for past conversations (default: a quarter, up to 4)"
     )
     parser.add_argument(
@@ -128,6 +134,7 @@ def _settings(args: argparse.Namespace, name: str) -> Settings:
         require_key=args.require_key or not is_loopback(args.host),
         strict_model=args.strict_model,
         stable_prefix=args.stable_prefix,
+        reasoning_budget=args.reasoning_budget,
         allowed_hosts=tuple(args.allowed_host),
         allowed_origins=tuple(args.allowed_origin),
     )

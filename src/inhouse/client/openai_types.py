@@ -98,6 +98,7 @@ class SamplingFields(Wire):
     repetition_penalty: Annotated[float, Field(gt=0, le=100)] | None = None
     seed: Whole | None = None
     stop: Stop = None
+    reasoning_budget: Annotated[int, Field(ge=1), WHOLE] | None = None  # tokens of thinking, then the answer begins
     ignore_eos: bool | None = None  # go on to the last token asked for: to measure with
 
 

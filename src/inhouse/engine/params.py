@@ -49,7 +49,7 @@ class SamplingParams:
         if self.max_tokens is not None:
             _integer("max_tokens", self.max_tokens, 1)
         if self.reasoning_budget is not None:
-            _integer("reasoning_budget", self.reasoning_budget, 0)
+            _integer("reasoning_budget", self.reasoning_budget, 1)
         if self.logprobs is not None:
             _integer("logprobs", self.logprobs, 0, 20)
 

@@ -63,6 +63,7 @@ def _work(service: Service, body: MessagesRequest, request: Request) -> Chat:
         "top_k": body.top_k,
         "stop": openai.stops(body.stop_sequences),
         "max_tokens": body.max_tokens,
+        "reasoning_budget": body.thinking.budget_tokens if body.thinking is not None else None,
     }
     return Chat(
         messages,

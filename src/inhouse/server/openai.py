@@ -27,6 +27,7 @@ SAMPLING = (
     "repetition_penalty",
     "seed",
     "ignore_eos",
+    "reasoning_budget",
 )
 _ROLES = {"developer": "system", "function": "tool"}
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")

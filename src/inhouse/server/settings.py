@@ -43,6 +43,7 @@ class Settings:
     require_key: bool = False
     strict_model: bool = False
     stable_prefix: bool = False
+    reasoning_budget: int | None = None  # tokens of thinking where a client says nothing
     allowed_hosts: tuple[str, ...] = ()  # names besides localhost and addresses, for the Host header
     allowed_origins: tuple[str, ...] = ()  # of web pages, besides our own
     keepalive_seconds: float = 5.0  # between two signs of life in a stream

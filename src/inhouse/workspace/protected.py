@@ -183,21 +183,42 @@ def _restore_links(root: Path, links: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def _shared_lock(root: Path) -> Iterator[int]:
-    """An open, shared lock for a workspace, in a folder that commands do not see."""
+    """An open, shared lock for a workspace, in a folder that commands do not see. The last to leave takes both away."""
     folder = Path(tempfile.gettempdir()) / f"inhouse-locks-{os.getuid()}"
-    name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:24]
+    path = folder / hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:24]
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-            raise SandboxError(f"{folder} belongs to somebody else; remove it, or set TMPDIR to a folder of your own")
-        lock = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = _locked(path)
     except OSError as error:
         raise SandboxError(f"{folder}: {error.strerror}; set TMPDIR to a folder that can be written") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH)
         yield lock
     finally:
+        with contextlib.suppress(OSError):  # another workspace's lock is in the folder, or somebody tidied it up
+            if _is_last(lock):
+                path.unlink()
+                folder.rmdir()
         os.close(lock)
+
+
+def _locked(path: Path) -> int:
+    """A shared lock on the file that is at `path` when it is locked: the last to leave may just be removing it."""
+    folder = path.parent
+    while True:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+                raise SandboxError(
+                    f"{folder} belongs to somebody else; remove it, or set TMPDIR to a folder of your own"
+                )
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+                if os.path.samestat(os.fstat(lock), os.stat(path)):
+                    return lock
+            except BaseException:
+                os.close(lock)
+                raise
+            os.close(lock)
 
 
 def _is_last(lock: int) -> bool:
