@@ -42,7 +42,7 @@ def babble(guide: Guide, seed: int, most: int = 400) -> tuple[str, bool]:
     said: list[int] = []
     for _ in range(most):
         logits = random.normal(0, 2, TOKENIZER.vocab_size).astype(np.float32)
-        token = sampler.draw(guide.allowed(logits))
+        token = sampler.draw(logits, guide)
         if token == EOS:
             return TOKENIZER.decode(said), True
         said.append(token)

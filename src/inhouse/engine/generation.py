@@ -127,7 +127,7 @@ class Generation:
         params = request.params
         if self._sampler is None:
             self._sampler = Sampler(params, request.prompt, logits.size)
-        token = self._sampler.draw(logits if request.guide is None else request.guide.allowed(logits))
+        token = self._sampler.draw(logits, request.guide)
         if token in request.eos and not params.ignore_eos:
             self.finish("stop")
             return

@@ -127,6 +127,12 @@ class Guide:
         """Whether not every token may come next."""
         return self._ended or self._matcher is not None
 
+    def permits(self, token: int) -> bool:
+        """Whether `token` may come next, however the grammar's text is usually cut into tokens."""
+        if self._ended:
+            return token in self._grammars.eos
+        return self._matcher is None or self._matcher.validate_tokens([token]) == 1
+
     def allowed(self, logits: F32) -> F32:
         """`logits` (V,), or a copy in which tokens that must not come next are impossible."""
         if not self.binding:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,16 @@ Ids = npt.NDArray[np.intp]
 
 NUCLEUS = 1024  # likeliest tokens first looked at for top-p; nearly always enough
 BLOCK = 512  # tokens whose probabilities are added before any is looked at singly
+
+
+class Mask(Protocol):
+    """What an answer must keep to."""
+
+    def permits(self, token: int) -> bool:
+        """Whether `token` may come next."""
+
+    def allowed(self, logits: F32) -> F32:
+        """`logits` (V,), those of tokens that must not come next being -inf."""
 
 
 class Sampler:
@@ -43,21 +54,28 @@ class Sampler:
         if self._penalised:
             self._in_prompt[np.asarray(prompt, np.intp)] = True
 
-    def draw(self, logits: F32) -> int:
+    def draw(self, logits: F32, mask: Mask | None = None) -> int:
         """The next token given `logits` (V,), which are left as they are.
 
+        Drawn freely first, and a second time from what `mask` permits only if it does not permit the first: the
+        odds are those of drawing from what it permits, and most draws need no mask of the whole vocabulary.
         Raises InhouseError when the logits are not numbers, which is what a damaged model computes.
         """
+        token = self._draw(logits)
+        if mask is not None and not mask.permits(token):
+            token = self._draw(mask.allowed(logits))
+        if self._penalised:
+            self._counts[token] += 1
+        return token
+
+    def _draw(self, logits: F32) -> int:
         top = float(logits.max())
         if not math.isfinite(top):
             raise InhouseError("the model computed no usable probabilities: its file is damaged; pull or copy it again")
         if self._penalised:
             logits = self._penalise(logits)
             top = float(logits.max())
-        token = int(logits.argmax()) if self.params.temperature == 0 else self._sample(logits, top)
-        if self._penalised:
-            self._counts[token] += 1
-        return token
+        return int(logits.argmax()) if self.params.temperature == 0 else self._sample(logits, top)
 
     def _penalise(self, logits: F32) -> F32:
         """A copy of `logits` with all three penalties applied."""
