@@ -19,7 +19,7 @@ struct Input {
   int64_t columns = 0;
 
   // Without the first `n` tokens.
-  Input from(int64_t n) const { return {x + n * columns, spans + n, tokens, columns}; }
+  Input from(int64_t n) const { return {x ? x + n * columns : x, spans ? spans + n : spans, tokens, columns}; }
 };
 
 struct Kernels {

@@ -19,6 +19,13 @@ inline void unpack_stretch(Format format, const uint8_t* data, int64_t count, fl
   unpack_float(format, data + i * block_size(format).bytes, count - i, out + i);
 }
 
+inline float sum_lanes(FL v) {
+  F8 part[std::max(kLanes / 8, 1)] = {};
+  std::memcpy(part, &v, sizeof v);
+  for (int i = 1; i < kLanes / 8; ++i) part[0] += part[i];
+  return sum8(part[0]);
+}
+
 // R rows (floats, `stride` apart) × T tokens over n columns, added to out: every sum in the same order, whatever R and T.
 template <int R, int T>
 inline void multiply_float_tile(const float* rows, int64_t stride, const float* const* x, int64_t n, float* const* out) {
@@ -37,8 +44,7 @@ inline void multiply_float_tile(const float* rows, int64_t stride, const float* 
   }
   for (int r = 0; r < R; ++r)
     for (int t = 0; t < T; ++t) {
-      float whole = 0;
-      for (int lane = 0; lane < kLanes; ++lane) whole += sum[r][t][lane];
+      float whole = sum_lanes(sum[r][t]);
       for (int64_t i = c; i < n; ++i) whole += rows[r * stride + i] * x[t][i];
       out[t][r] += whole;
     }
@@ -120,8 +126,14 @@ int64_t byte_products(int64_t rounds, int32_t* sink) {
 void quantize(const float* x, int64_t columns, Span* out, int64_t stride) {
   for (int64_t c = 0; c < columns; c += kSpan, out += stride) {
     const int n = static_cast<int>(std::min<int64_t>(kSpan, columns - c));
-    float largest = 0;
-    for (int i = 0; i < n; ++i) largest = std::max(largest, std::fabs(x[c + i]));
+    F8 largest8 = splat8(0);
+    int whole = n / 8 * 8;
+    for (int i = 0; i < whole; i += 8) {
+      const F8 size = magnitude8(load8(x + c + i));
+      largest8 = size > largest8 ? size : largest8;
+    }
+    float largest = max8(largest8);
+    for (; whole < n; ++whole) largest = std::max(largest, std::fabs(x[c + whole]));
     const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
     out->d = largest / 127.0f;
     if (n < kSpan) std::memset(out->q, 0, kSpan);

@@ -95,12 +95,12 @@ void Ops::mlp(float* x, int64_t tokens, int64_t columns, Norm norm, const Mlp& m
 
 // Chooses a token's experts by score, equal scores going to the lower expert as in the reference, and their weights.
 static void choose_experts(const float* scores, int64_t experts, const Moe& moe, int32_t* chosen, float* weight) {
-  for (int j = 0; j < moe.top_k; ++j) {
-    int32_t best = -1;
-    for (int64_t e = 0; e < experts; ++e)
-      if ((best < 0 || scores[e] > scores[best]) && std::find(chosen, chosen + j, e) == chosen + j)
-        best = static_cast<int32_t>(e);
-    chosen[j] = best;
+  int count = 0;  // of those chosen so far, best first
+  for (int64_t e = 0; e < experts; ++e) {
+    if (count == moe.top_k && !(scores[e] > scores[chosen[count - 1]])) continue;
+    int place = count < moe.top_k ? count++ : count - 1;
+    for (; place > 0 && scores[e] > scores[chosen[place - 1]]; --place) chosen[place] = chosen[place - 1];
+    chosen[place] = static_cast<int32_t>(e);
   }
   const float top = scores[chosen[0]];
   float total = 0;
@@ -130,16 +130,16 @@ void Ops::list_runs(int64_t tokens, const Moe& moe, std::vector<Run>& runs) {
   }
 }
 
-// The input's rows in the order of the slots, so that every expert's tokens are neighbours.
-Input Ops::gather(const Input& input, int64_t slots) {
+// The input's rows in the order of the slots, so that every expert's tokens are neighbours: as floats, as spans.
+Input Ops::gather(const Input& input, int64_t slots, bool floats, bool quantized) {
   const int64_t columns = input.columns, per_row = (columns + kSpan - 1) / kSpan;
-  float* const x = slot_rows_.get(slots * columns);
-  Span* const spans = slot_spans_.get(slots * per_row);
+  float* const x = floats ? slot_rows_.get(slots * columns) : nullptr;
+  Span* const spans = quantized ? slot_spans_.get(slots * per_row) : nullptr;
   pool_.for_range(slots, 32, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t t = slot_token_[static_cast<size_t>(i)];
-      std::copy_n(input.x + t * columns, columns, x + i * columns);
-      for (int64_t s = 0; s < per_row; ++s) spans[s * slots + i] = input.spans[s * input.tokens + t];
+      if (floats) std::copy_n(input.x + t * columns, columns, x + i * columns);
+      for (int64_t s = 0; quantized && s < per_row; ++s) spans[s * slots + i] = input.spans[s * input.tokens + t];
     }
   });
   return {x, spans, slots, columns};
@@ -180,7 +180,12 @@ void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& m
   const int64_t inner = std::max(moe.gate.first.rows, moe.shared ? moe.shared->gate.rows : 0);
   const int64_t per_row = (inner + kSpan - 1) / kSpan;
   float* const hidden = hidden_.get(slots * inner);
-  gate_up(gather(input, slots), runs, hidden, inner);
+  const auto entering = [&](bool floats) {
+    const auto is = [&](Format f) { return is_float(f) == floats; };
+    return is(moe.gate.first.format) || is(moe.up.first.format) ||
+           (moe.shared && (is(moe.shared->gate.format) || is(moe.shared->up.format)));
+  };
+  gate_up(gather(input, slots, entering(true), entering(false)), runs, hidden, inner);
   Span* const spans = hidden_spans_.get(slots * per_row);
   const bool quantized = !is_float(moe.down.first.format) || (moe.shared && !is_float(moe.shared->down.format));
   if (quantized)

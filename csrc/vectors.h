@@ -2,6 +2,7 @@
 // baseline two. Included once per instruction set.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -19,6 +20,14 @@ inline F8 load8(const float* p) {
 inline void store8(float* p, F8 v) { std::memcpy(p, &v, sizeof v); }
 inline F8 splat8(float x) { return F8{x, x, x, x, x, x, x, x}; }
 inline float sum8(F8 v) { return ((v[0] + v[4]) + (v[1] + v[5])) + ((v[2] + v[6]) + (v[3] + v[7])); }
+
+inline F8 magnitude8(F8 x) {
+  return reinterpret_cast<F8>(reinterpret_cast<I8>(x) & 0x7fffffff);
+}
+inline float max8(F8 v) {
+  const float a = std::max(std::max(v[0], v[4]), std::max(v[1], v[5])), b = std::max(std::max(v[2], v[6]), std::max(v[3], v[7]));
+  return std::max(a, b);
+}
 
 // exp(x) to about 2 ulp: 2^n · p(r), r in ±ln 2 / 2 (Cephes' polynomial); saturates instead of overflowing.
 inline F8 exp8(F8 x) {

@@ -21,8 +21,9 @@ from inhouse.engine.generation import FEW, Generation
 from inhouse.engine.prefix_tree import Ids, common_prefix
 from inhouse.engine.runner import CHUNK, F32, ModelRunner, Work
 
-QUANTUM = 0.08  # seconds of a pass over a chunk before others have their turn
-SMALLEST_CHUNK = 128  # tokens
+QUANTUM = 0.08  # seconds of a pass over a chunk before others have their turn, or one layer where that takes longer
+LONGEST_LAYER = 0.15  # seconds that one layer's pass over a chunk may take
+SMALLEST_CHUNK, FIRST_CHUNK = 128, 256  # tokens
 SHARED = 64  # tokens of a prompt that another is just computing: worth waiting for
 
 
@@ -89,6 +90,7 @@ class Scheduler:
         self.prefill_rate = 0.0  # tokens per second, lately
         self.decode_rate = 0.0
         self._turns = 0
+        self._chunk = limits.chunk or FIRST_CHUNK
         self._runner = runner
         self._arrivals = arrivals
         self._lanes: dict[Priority, _Lane] = {"interactive": _Lane(), "background": _Lane()}
@@ -171,7 +173,7 @@ class Scheduler:
 
     def _reading_pass(self, lane: _Lane) -> _Pass | None:
         """A new pass over what has arrived since, or else the one that has waited longest."""
-        chunk, chosen = self._chunk(), list[tuple[Generation, int]]()
+        chunk, chosen = self._chunk, list[tuple[Generation, int]]()
         room, few = chunk, False
         for member in lane.active:
             if not member.ready or member.decoding or room <= (0 if few else FEW) or self._soon_known(member, lane):
@@ -253,13 +255,15 @@ class Scheduler:
         self.prefilled += each.tokens
         if each.tokens >= SMALLEST_CHUNK // 2:
             self.prefill_rate = rate if not self.prefill_rate else 0.7 * self.prefill_rate + 0.3 * rate
+        if self.limits.chunk is None and each.tokens >= self._chunk // 2:
+            self._fit_chunk(each.seconds / self._runner.layers * self._chunk / each.tokens)
 
-    def _chunk(self) -> int:
-        """Tokens of a pass whose every layer takes no longer than a quantum."""
-        if self.limits.chunk is not None:
-            return self.limits.chunk
-        fitting = int(self.prefill_rate * self._runner.layers * QUANTUM) // SMALLEST_CHUNK * SMALLEST_CHUNK
-        return min(max(fitting, SMALLEST_CHUNK), CHUNK)
+    def _fit_chunk(self, layer: float) -> None:
+        """The largest chunk whose every layer is short enough; one takes `layer` seconds with the present one."""
+        if layer > LONGEST_LAYER:
+            self._chunk = max(self._chunk // 2, SMALLEST_CHUNK)
+        elif 2 * layer <= LONGEST_LAYER:
+            self._chunk = min(2 * self._chunk, CHUNK)
 
     def _collect(self, lane: _Lane) -> None:
         """Takes leave of those who are done: what they computed goes to the cache."""

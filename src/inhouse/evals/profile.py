@@ -112,7 +112,7 @@ def profile(
 
 
 def measure_roofs(cpu: CpuBackend) -> Roofs:
-    return Roofs(read_bandwidth(cpu.threads), 2 * byte_peak(cpu.threads, cpu.isa))
+    return Roofs(read_bandwidth(cpu.threads), byte_peak(cpu.threads, cpu.isa))
 
 
 def _run(llm: LLM, backend: ProfilingBackend, ids: list[int], decode: int) -> tuple[Phase, ...]:
