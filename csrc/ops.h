@@ -85,6 +85,9 @@ class Ops {
                        int64_t tokens, float* conv_state, float* s, float* out);
 
  private:
+  void delta_net_block(const DeltaNet& op, const float* qkv, const float* z, const float* b, const float* a,
+                       int64_t tokens, float* conv_state, float* s, float* out);
+
   // One SwiGLU over some tokens, whose intermediate rows are slots [first, first + count).
   struct Run {
     Matrix gate, up, down;

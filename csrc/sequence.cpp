@@ -113,7 +113,17 @@ void Ops::attention(const Attention& op, const float* q, const float* k, const f
   });
 }
 
+// Block after block of tokens, so that what passes between convolution and delta rule stays in the caches.
 void Ops::gated_delta_net(const DeltaNet& op, const float* qkv, const float* z, const float* b, const float* a,
+                          int64_t tokens, float* conv_state, float* s, float* out) {
+  constexpr int64_t kBlock = 64;
+  const int64_t inner = int64_t{op.value_heads} * op.value_dim;
+  for (int64_t t = 0; t < tokens; t += kBlock)
+    delta_net_block(op, qkv + t * op.channels(), z + t * inner, b + t * op.value_heads, a + t * op.value_heads,
+                    std::min(kBlock, tokens - t), conv_state, s, out + t * inner);
+}
+
+void Ops::delta_net_block(const DeltaNet& op, const float* qkv, const float* z, const float* b, const float* a,
                           int64_t tokens, float* conv_state, float* s, float* out) {
   constexpr float kUnitEps = 1e-6f;
   const int64_t channels = op.channels(), dk = op.key_dim, dv = op.value_dim;

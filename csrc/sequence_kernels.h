@@ -138,10 +138,10 @@ void sigmoid_gate(float* x, const float* gate, int64_t n) {
 
 // ---- Gated DeltaNet ----
 
-// A stretch of N vectors of value components, over all tokens: the memory's columns stay in L1. One pass over them a
-// token: it decays and corrects the memory, and already reads it for the next token.
+// A stretch of N vectors of value components, over all tokens: the memory's columns, whose rows lie `stride` floats apart,
+// stay in L1. One pass over them a token: it decays and corrects the memory, and already reads it for the next token.
 template <int N>
-inline void delta_columns(float* s, const DeltaTokens& x, int column, float* out) {
+inline void delta_columns(float* s, int stride, const DeltaTokens& x, int column, float* out) {
   FL seen[2][N], read[2][N];  // Sᵀk and Sᵀq, even and odd key dimensions apart for the sake of latency
   const auto clear = [&] {
     for (int p = 0; p < 2; ++p)
@@ -149,10 +149,9 @@ inline void delta_columns(float* s, const DeltaTokens& x, int column, float* out
   };
   clear();
   const int dk = x.key_dim, dv = x.value_dim;
-  s += column;
   for (int d = 0; d < dk; ++d)
     for (int v = 0; v < N; ++v) {
-      const FL row = load_lanes(s + d * dv + v * kLanes);
+      const FL row = load_lanes(s + d * stride + v * kLanes);
       seen[0][v] += x.k[d] * row;
       read[0][v] += x.q[d] * row;
     }
@@ -173,7 +172,7 @@ inline void delta_columns(float* s, const DeltaTokens& x, int column, float* out
       for (int p = 0; p < 2; ++p)
 #pragma GCC unroll 4
         for (int v = 0; v < N; ++v) {
-          float* const cell = s + (d + p) * dv + v * kLanes;
+          float* const cell = s + (d + p) * stride + v * kLanes;
           const FL row = decay * load_lanes(cell) + k[d + p] * u[v];
           store_lanes(cell, row);
           seen[p][v] += next_k[d + p] * row;
@@ -182,12 +181,23 @@ inline void delta_columns(float* s, const DeltaTokens& x, int column, float* out
   }
 }
 
+// The same on a copy without gaps, if many tokens pay for it: rows a power of two apart share few sets of the cache.
+template <int N>
+inline void delta_stretch(float* s, const DeltaTokens& x, int column, float* out) {
+  constexpr int kDims = 256, kWidth = N * kLanes;
+  if (x.tokens < 4 || x.key_dim > kDims) return delta_columns<N>(s + column, x.value_dim, x, column, out);
+  alignas(64) float copy[kDims * kWidth];
+  for (int d = 0; d < x.key_dim; ++d) std::copy_n(s + d * x.value_dim + column, kWidth, copy + d * kWidth);
+  delta_columns<N>(copy, kWidth, x, column, out);
+  for (int d = 0; d < x.key_dim; ++d) std::copy_n(copy + d * kWidth, kWidth, s + d * x.value_dim + column);
+}
+
 void delta_rule(float* s, const DeltaTokens& x, float* out) {
   int column = 0;
   if constexpr (kLanes == 16)
-    for (; column + 4 * kLanes <= x.value_dim; column += 4 * kLanes) delta_columns<4>(s, x, column, out);
-  for (; column + 2 * kLanes <= x.value_dim; column += 2 * kLanes) delta_columns<2>(s, x, column, out);
-  for (; column + kLanes <= x.value_dim; column += kLanes) delta_columns<1>(s, x, column, out);
+    for (; column + 4 * kLanes <= x.value_dim; column += 4 * kLanes) delta_stretch<4>(s, x, column, out);
+  for (; column + 2 * kLanes <= x.value_dim; column += 2 * kLanes) delta_stretch<2>(s, x, column, out);
+  for (; column + kLanes <= x.value_dim; column += kLanes) delta_stretch<1>(s, x, column, out);
   for (; column < x.value_dim; ++column)  // narrower than a vector
     for (int64_t t = 0; t < x.tokens; ++t) {
       const float *k = x.k + t * x.stride, *q = x.q + t * x.stride;
@@ -215,14 +225,19 @@ void convolve(const Convolution& conv, const float* x, int64_t tokens, int64_t f
   const auto input = [&](int64_t t) { return (t < 0 ? state + (before + t) * channels : x + t * channels) + first; };
   for (int64_t t = 0; t < tokens; ++t) {
     float* const y = out + t * channels + first;
-    float sum[kConvChannels] = {};
-    for (int j = 0; j < taps; ++j) {
-      const float* const in = input(t - before + j);
-      for (int c = 0; c < count; ++c) sum[c] += weight[j][c] * in[c];
-    }
+    const float* in[kMaxTaps];
+    for (int j = 0; j < taps; ++j) in[j] = input(t - before + j);
     int c = 0;
-    for (; c + 8 <= count; c += 8) store8(y + c, silu8(load8(sum + c)));
-    for (; c < count; ++c) y[c] = sum[c] / (1.0f + std::exp(-sum[c]));
+    for (; c + 8 <= count; c += 8) {
+      F8 sum = splat8(0);
+      for (int j = 0; j < taps; ++j) sum += load8(weight[j] + c) * load8(in[j] + c);
+      store8(y + c, silu8(sum));
+    }
+    for (; c < count; ++c) {
+      float sum = 0;
+      for (int j = 0; j < taps; ++j) sum += weight[j][c] * in[j][c];
+      y[c] = sum / (1.0f + std::exp(-sum));
+    }
   }
   for (int j = 0; j < before; ++j) {  // oldest first: a source never lies behind its target
     const float* const newest = input(tokens - before + j);
