@@ -56,19 +56,19 @@ inline void prefetch_part(const void* block, int i) {
   prefetch<kBytes>(static_cast<const char*>(block) + i * kBytes);
 }
 
-// Calls run(n as a type) for 1 ≤ n ≤ kTileTokens.
+// Calls run(n as a type) for 1 ≤ n ≤ as many as kCounts.
 template <class F, int... kCounts>
 inline void with_count(int64_t n, F&& run, std::integer_sequence<int, kCounts...>) {
   (void)((n == kCounts + 1 && (run(std::integral_constant<int, kCounts + 1>{}), true)) || ...);
 }
 
-// Calls run(first token, how many as a type) for all of `count` tokens, in the fewest tiles, which are of like size: small
-// ones use the registers badly.
-template <class F>
-inline void for_token_tiles(int64_t count, F&& run) {
-  for (int64_t first = 0, tiles = (count + kTileTokens - 1) / kTileTokens; tiles > 0; --tiles) {
+// Calls run(first, how many as a type) for all of `count` tokens or rows, in the fewest tiles of at most kMost, which are of
+// like size: small ones use the registers badly.
+template <int kMost, class F>
+inline void for_tiles(int64_t count, F&& run) {
+  for (int64_t first = 0, tiles = (count + kMost - 1) / kMost; tiles > 0; --tiles) {
     const int64_t n = (count - first + tiles - 1) / tiles;
-    with_count(n, [&](auto size) { run(first, size); }, std::make_integer_sequence<int, kTileTokens>{});
+    with_count(n, [&](auto size) { run(first, size); }, std::make_integer_sequence<int, kMost>{});
     first += n;
   }
 }

@@ -50,35 +50,30 @@ inline void multiply_float_tile(const float* rows, int64_t stride, const float* 
     }
 }
 
-// Four rows' columns go in stretches that fit the first-level cache, each unpacked once for all tokens.
+// Columns go in stretches, each unpacked once for all tokens: of four rows that stay in the first-level cache while few
+// tokens pass, of all rows, in the second, while many do.
 void multiply_float(const Matrix& w, int64_t first, int rows, const Input& in, int64_t count, float* out) {
-  constexpr int64_t kStretch = 1024;
+  constexpr int64_t kStretch = 512;
   const int64_t bytes = block_size(w.format).bytes;
+  const int block = count > 16 ? rows : 4;
   for (int64_t i = 0; i < count; ++i) std::fill_n(out + i * kChunk, rows, 0.0f);
-  for (int r = 0; r < rows; r += 4)
+  for (int begin = 0; begin < rows; begin += block)
     for (int64_t c = 0; c < w.columns; c += kStretch) {
       const int64_t n = std::min(kStretch, w.columns - c);
-      const int here = std::min(4, rows - r);
-      alignas(64) float unpacked[4 * kStretch];
-      for (int i = 0; i < here; ++i)
-        unpack_stretch(w.format, w.row(first + r + i) + c * bytes, n, unpacked + i * kStretch);
-      const auto run = [&](int64_t token, auto t) {
+      const int end = std::min(begin + block, rows);
+      alignas(64) float unpacked[kChunk * kStretch];
+      for (int r = begin; r < end; ++r)
+        unpack_stretch(w.format, w.row(first + r) + c * bytes, n, unpacked + (r - begin) * kStretch);
+      for_tiles<4>(count, [&](int64_t token, auto t) {
         constexpr int kTokens = decltype(t)::value;
         const float* x[kTokens];
-        float* y[kTokens];
-        for (int i = 0; i < kTokens; ++i) {
-          x[i] = in.x + (token + i) * in.columns + c;
-          y[i] = out + (token + i) * kChunk + r;
-        }
-        if (here == 4) return multiply_float_tile<4, kTokens>(unpacked, kStretch, x, n, y);
-        for (int i = 0; i < here; ++i) {
-          multiply_float_tile<1, kTokens>(unpacked + i * kStretch, 0, x, n, y);
-          for (int j = 0; j < kTokens; ++j) ++y[j];
-        }
-      };
-      int64_t i = 0;
-      for (; i + 4 <= count; i += 4) run(i, std::integral_constant<int, 4>{});
-      for (; i < count; ++i) run(i, std::integral_constant<int, 1>{});
+        for (int i = 0; i < kTokens; ++i) x[i] = in.x + (token + i) * in.columns + c;
+        for_tiles<4>(end - begin, [&](int64_t r, auto here) {
+          float* y[kTokens];
+          for (int i = 0; i < kTokens; ++i) y[i] = out + (token + i) * kChunk + begin + r;
+          multiply_float_tile<decltype(here)::value, kTokens>(unpacked + r * kStretch, kStretch, x, n, y);
+        });
+      });
     }
 }
 

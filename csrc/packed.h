@@ -112,7 +112,7 @@ inline void multiply_panels(const Matrix& w, int64_t first, int rows, const Inpu
   const int64_t spans = (w.columns + kSpan - 1) / kSpan;
   // What lies before the first fetch_ahead would otherwise arrive line by line.
   for (int64_t i = 0; i < std::min<int64_t>(kPrefetch, rows * w.row_stride); i += 64) __builtin_prefetch(w.row(first) + i);
-  for_token_tiles(count, [&](int64_t token, auto n) {
+  for_tiles<kTileTokens>(count, [&](int64_t token, auto n) {
     for (int r = 0; r < rows; r += kPanelRows) {
       const auto* const blocks = reinterpret_cast<const Block*>(w.row(first + r));
       float* const y = out + token * kChunk + r;

@@ -8,7 +8,7 @@
 namespace inhouse {
 
 constexpr int kKeyBlock = 16;          // keys that lie side by side in the cache
-constexpr int kMaxAttentionRows = 48;  // queries that meet a stretch of keys together
+constexpr int kMaxAttentionRows = 96;  // queries that meet a stretch of keys together
 constexpr int kConvChannels = 256;     // channels of the convolution that one call takes
 constexpr int kMaxTaps = 8;
 

@@ -47,14 +47,15 @@ inline void multiply_half_rows(const float* a, int64_t a_stride, const uint16_t*
     for (int v = 0; v < kPerKeyBlock; ++v) store_lanes(c + r * c_stride + v * kLanes, sum[r][v]);
 }
 
-inline void multiply_half(const float* a, int64_t a_stride, int rows, const uint16_t* b, int64_t b_stride, int64_t n,
-                          float* c, int64_t c_stride) {
-  int r = 0;
-  for (; r + kRowTile <= rows; r += kRowTile)
-    multiply_half_rows<kRowTile>(a + r * a_stride, a_stride, b, b_stride, n, c + r * c_stride, c_stride);
-  for (; r + 2 <= rows; r += 2)
-    multiply_half_rows<2>(a + r * a_stride, a_stride, b, b_stride, n, c + r * c_stride, c_stride);
-  if (r < rows) multiply_half_rows<1>(a + r * a_stride, a_stride, b, b_stride, n, c + r * c_stride, c_stride);
+// The same for any number of rows, in tiles of like size, for `blocks` of b and of c's columns: a tile's rows stay in the
+// first-level cache while b streams by.
+inline void multiply_half(const float* a, int64_t a_stride, int rows, const uint16_t* b, int64_t b_stride, int64_t b_step,
+                          int64_t n, float* c, int64_t c_stride, int blocks) {
+  for_tiles<kRowTile>(rows, [&](int64_t r, auto count) {
+    for (int j = 0; j < blocks; ++j)
+      multiply_half_rows<decltype(count)::value>(a + r * a_stride, a_stride, b + j * b_step, b_stride, n,
+                                                 c + r * c_stride + j * kKeyBlock, c_stride);
+  });
 }
 
 // Turns the scores of one row over `n` keys, of which the first `seen` are visible, into weights relative to the new
@@ -86,8 +87,8 @@ void attend(const AttentionTile& tile, const KvHead& cache, int64_t begin, int64
     const int64_t keys = std::min(kKeyStretch, end - key);
     const int64_t padded = (keys + kKeyBlock - 1) / kKeyBlock * kKeyBlock;
     std::fill_n(score, rows * kKeyStretch, 0.0f);
-    for (int64_t j = 0; j < padded; j += kKeyBlock)
-      multiply_half(tile.q, dim, rows, cache.keys + (key + j) * dim, kKeyBlock, dim, score + j, kKeyStretch);
+    multiply_half(tile.q, dim, rows, cache.keys + key * dim, kKeyBlock, kKeyBlock * dim, dim, score, kKeyStretch,
+                  static_cast<int>(padded / kKeyBlock));
     for (int r = 0; r < rows; ++r) {
       const int64_t visible = std::clamp<int64_t>(tile.limit[r] - key, 0, keys);
       float* const s = score + r * kKeyStretch;
@@ -100,8 +101,7 @@ void attend(const AttentionTile& tile, const KvHead& cache, int64_t begin, int64
       if (shrink != 1.0f)
         for (int d = 0; d < dim; ++d) out[d] *= shrink;
     }
-    for (int d = 0; d < dim; d += kKeyBlock)
-      multiply_half(score, kKeyStretch, rows, cache.values + key * dim + d, dim, keys, sums.out + d, dim);
+    multiply_half(score, kKeyStretch, rows, cache.values + key * dim, dim, kKeyBlock, keys, sums.out, dim, dim / kKeyBlock);
   }
 }
 

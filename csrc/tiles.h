@@ -199,7 +199,7 @@ struct alignas(64) SignedTile {
 template <class F>
 inline void for_tokens(const Input& in, int64_t span, int64_t count, float* out, F&& multiply) {
   const Span* const base = in.spans + span * in.tokens;
-  for_token_tiles(count, [&](int64_t first, auto n) { multiply(base + first, out + first * kChunk, n); });
+  for_tiles<kTileTokens>(count, [&](int64_t first, auto n) { multiply(base + first, out + first * kChunk, n); });
 }
 
 template <class K>

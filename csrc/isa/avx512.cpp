@@ -37,7 +37,7 @@ inline V dot_codes(V sum, V codes, V act) { return _mm512_dpbusd_epi32(sum, code
 inline V scale_add(V total, V sum, V scale) {
   return _mm512_add_epi32(total, _mm512_mullo_epi32(sum, _mm512_srai_epi32(scale, 16)));
 }
-inline V dot_pairs(V total, V m, V s) { return _mm512_add_epi32(total, _mm512_madd_epi16(m, s)); }
+inline V dot_pairs(V total, V m, V s) { return _mm512_dpwssd_epi32(total, m, s); }
 inline V dot_signed(V total, V values, V act) {
   return _mm512_dpbusd_epi32(total, _mm512_xor_si512(values, _mm512_set1_epi8(-128)), act);
 }

@@ -91,6 +91,7 @@ class Scheduler:
         self.decode_rate = 0.0
         self._turns = 0
         self._chunk = limits.chunk or FIRST_CHUNK
+        self._slow = False  # the last chunk's layers took too long
         self._runner = runner
         self._arrivals = arrivals
         self._lanes: dict[Priority, _Lane] = {"interactive": _Lane(), "background": _Lane()}
@@ -260,7 +261,8 @@ class Scheduler:
 
     def _fit_chunk(self, layer: float) -> None:
         """The largest chunk whose every layer is short enough; one takes `layer` seconds with the present one."""
-        if layer > LONGEST_LAYER:
+        slow, self._slow = self._slow, layer > LONGEST_LAYER
+        if slow and self._slow:  # a single time may be the file's pages arriving
             self._chunk = max(self._chunk // 2, SMALLEST_CHUNK)
         elif 2 * layer <= LONGEST_LAYER:
             self._chunk = min(2 * self._chunk, CHUNK)
