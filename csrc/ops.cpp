@@ -13,6 +13,13 @@ int rows_of_chunk(int64_t rows, int64_t chunk) {
   return static_cast<int>(std::min<int64_t>(kChunk, rows - chunk * kChunk));
 }
 
+// The beginning of rows that are needed next: what their own product fetches ahead begins behind it.
+void prefetch_rows(const Matrix& w, int64_t row, int rows) {
+  const uint8_t* const start = w.row(row);
+  const int64_t bytes = std::min<int64_t>(8192, rows * w.row_stride);
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(start + i, 0, 2);
+}
+
 }  // namespace
 
 void Ops::embed(const Matrix& table, const int32_t* ids, int64_t tokens, float* out) {
@@ -74,6 +81,7 @@ void Ops::gate_up(const Input& input, const std::vector<Run>& runs, float* hidde
     float* const gate = tile(thread, run.count);
     float* const up = gate + run.count * kChunk;
     const Input in = input.from(run.first);
+    prefetch_rows(run.up, row, rows);
     k_.multiply(run.gate, row, rows, in, run.count, gate);
     k_.multiply(run.up, row, rows, in, run.count, up);
     for (int64_t i = 0; i < run.count; ++i) {
@@ -199,14 +207,16 @@ void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& m
   // A task owns 64 columns of the result and adds all experts to it in order: deterministic without a reduction.
   pool_.for_each(chunks(columns), [&](int64_t chunk, int thread) {
     const int rows = rows_of_chunk(columns, chunk);
-    for (const Run& run : runs) {
+    for (size_t i = 0; i < runs.size(); ++i) {
+      const Run& run = runs[i];
+      if (i + 1 < runs.size()) prefetch_rows(runs[i + 1].down, chunk * kChunk, rows);
       const Input in = inner_input.from(run.first);
       float* const part = tile(thread, run.count);
       k_.multiply(run.down, chunk * kChunk, rows, in, run.count, part);
-      for (int64_t i = 0; i < run.count; ++i) {
-        const auto slot = static_cast<size_t>(run.first + i);
+      for (int64_t j = 0; j < run.count; ++j) {
+        const auto slot = static_cast<size_t>(run.first + j);
         float* const out = x + slot_token_[slot] * columns + chunk * kChunk;
-        for (int r = 0; r < rows; ++r) out[r] += slot_weight_[slot] * part[i * kChunk + r];
+        for (int r = 0; r < rows; ++r) out[r] += slot_weight_[slot] * part[j * kChunk + r];
       }
     }
   });
