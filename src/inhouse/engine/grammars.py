@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from inhouse.tokenizer import Dialect
 
@@ -15,11 +16,54 @@ BEGIN, END = "<tool_call>", "</tool_call>"
 _PARAMETER_END = "\n</parameter>\n"
 _ANY: Schema = {"type": "object"}
 _SPACING = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}  # as templates write it
+_FREE_SPACING = {"whitespace_pattern": r"[ \n\t]{1,64}"}  # as the model likes, but it must go on
+_GAP = r"/[ \n\t]{0,64}/"
+_BARE_HEAD = re.compile(
+    rb"\s*(?P<fence>```(?:json)?[ \t]*\n\s*)?(?P<braces>\{\s*(?:\{\s*)?)"
+    rb'"name"\s*:\s*"(?P<name>[^"\\]+)"\s*,\s*"(?:arguments|parameters)"\s*:'
+)
 
 
 def json_grammar(schema: Schema) -> str:
     """A text that is JSON of `schema`, and nothing else."""
-    return f"start: %json {json.dumps(schema)}"
+    return "start: %json " + json.dumps({**schema, "x-guidance": _FREE_SPACING})
+
+
+def joined(start: str, **grammars: str) -> str:
+    """A grammar whose `start` names others as @name."""
+    parts = [{"name": name, "lark_grammar": grammar} for name, grammar in grammars.items()]
+    return json.dumps({"grammars": [{"lark_grammar": f"start: {start}"}, *parts]})
+
+
+class BareHead(NamedTuple):
+    """How an answer begins that is a JSON call without markers, up to its arguments."""
+
+    name: str
+    fenced: bool
+    braces: int
+    length: int  # bytes
+
+    def grammar(self, schema: Schema, sound: Sound) -> str:
+        """What must follow."""
+        end = "".join(f" {_GAP} {_text('}')}" for _ in range(self.braces)) + (
+            f" {_text(chr(10) + '```')}" if self.fenced else ""
+        )
+        for each in ({"type": "object", **schema}, _ANY):
+            grammar = (
+                f"start: {_GAP} arguments{end}\narguments: %json {json.dumps({**each, 'x-guidance': _FREE_SPACING})}"
+            )
+            if sound(grammar):
+                break
+        return grammar
+
+
+def bare_head(text: bytes) -> BareHead | None:
+    """The head of a bare call with which `text` begins, once it is whole. Models that were given tools write such."""
+    found = _BARE_HEAD.match(text)
+    if found is None:
+        return None
+    name = found["name"].decode("utf-8", "replace")
+    return BareHead(name, found["fence"] is not None, found["braces"].count(b"{"), found.end())
 
 
 def call_grammar(dialect: Dialect, tools: Mapping[str, Schema], sound: Sound, *, begun: bool) -> str:

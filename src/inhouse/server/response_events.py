@@ -98,12 +98,14 @@ class ResponseEncoder:
         yield self._event("response.failed", response={**self._response, "status": "failed", "error": told})
 
     def _finish(self, reason: str, spent: Usage) -> bytes:
-        """The last event. The response is complete, or not if it ran out of tokens."""
+        """The last event. The response is complete, or not if it ran out of tokens or went round in circles."""
         used = openai.usage([spent], self._reasoning.tokens)
-        complete = reason != "length"
+        complete = reason not in ("length", "repetition")
         self._response["status"] = "completed" if complete else "incomplete"
         if not complete:
             self._response["incomplete_details"] = {"reason": "max_output_tokens"}
+        if reason == "repetition":
+            self._response["inhouse"] = {"finish_reason": reason}
         self._response["usage"] = {
             "input_tokens": used["prompt_tokens"],
             "input_tokens_details": used["prompt_tokens_details"],
