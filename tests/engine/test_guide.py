@@ -161,3 +161,54 @@ def test_the_engine_obeys() -> None:
     assert owner.done.wait(20)
     done = collect(event for event in owner.events if isinstance(event, Chunk))
     assert (done.text, done.finish_reason) == ("xxx", "stop")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_shape_beside_tools_is_that_shape_or_calls(dialect: Dialect) -> None:
+    called = 0
+    for seed in range(24):
+        guide = guide_of(Constraint(json_schema={"type": "boolean"}), dialect=dialect, tools=TOOLS)
+        text, ended = babble(guide, seed, 2000)
+        assert ended
+        found = calls(text, dialect)
+        called += bool(found)
+        if found:
+            assert "".join(text.split("<tool_call>")[0]) == ""
+            for call in found:
+                check(call)
+        else:
+            assert text.strip() in ("true", "false")
+    assert 0 < called < 24
+
+
+def test_a_call_without_markers_gets_valid_arguments() -> None:
+    for head, tail in (('{"name": "look", "arguments":', ""), ('\n```json\n{\n "name": "go",\n "arguments": {', "\n```")):
+        guide = guide_of(None, dialect="hermes_json", tools=TOOLS)
+        assert not guide.binding
+        for token in TOKENIZER.encode(head):
+            guide.push(token)
+        assert guide.binding
+        text, ended = babble(guide, 3)
+        assert ended
+        assert text.endswith("}" + tail)
+        (call,) = calls(head + text, "hermes_json")
+        check(call)
+
+
+@pytest.mark.parametrize("text", ['Look: {"name": "look", "arguments":', '{"name": "Ada", "arguments":'])
+def test_what_only_looks_like_a_call_stays_free(text: str) -> None:
+    guide = guide_of(None, dialect="hermes_json", tools=TOOLS)
+    for token in TOKENIZER.encode(text):
+        guide.push(token)
+    assert not guide.binding
+
+
+def test_spaces_between_values_come_to_an_end() -> None:
+    guide = guide_of(Constraint(json_schema=ARGUMENTS))
+    guide.push(TOKENIZER.encode("{")[0])
+    space = TOKENIZER.encode(" ")[0]
+    for _ in range(100):
+        if not guide.permits(space):
+            return
+        guide.push(space)
+    raise AssertionError("white space without end")

@@ -16,8 +16,8 @@ BEGIN, END = "<tool_call>", "</tool_call>"
 _PARAMETER_END = "\n</parameter>\n"
 _ANY: Schema = {"type": "object"}
 _SPACING = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}  # as templates write it
-_FREE_SPACING = {"whitespace_pattern": r"[ \n\t]{1,64}"}  # as the model likes, but it must go on
-_GAP = r"/[ \n\t]{0,64}/"
+_FREE_SPACING = {"whitespace_pattern": r"[ \n\t]{1,32}"}  # as the model likes, but it must go on
+_GAP = r"/[ \n\t]{0,32}/"
 _BARE_HEAD = re.compile(
     rb"\s*(?P<fence>```(?:json)?[ \t]*\n\s*)?(?P<braces>\{\s*(?:\{\s*)?)"
     rb'"name"\s*:\s*"(?P<name>[^"\\]+)"\s*,\s*"(?:arguments|parameters)"\s*:'

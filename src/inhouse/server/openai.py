@@ -98,6 +98,8 @@ def constraint(
         return None if shape == Constraint() else shape
     if tool is not None and all(entry["function"]["name"] != tool for entry in offered):
         raise bad_request(f"tool_choice: there is no tool {tool!r}", "tool_choice")
+    if tool is not None or choice == "required":
+        shape = Constraint()  # the answer is a call: what its text should look like does not matter
     return Constraint(
         shape.json_schema,
         shape.regex,
