@@ -182,7 +182,10 @@ def test_a_shape_beside_tools_is_that_shape_or_calls(dialect: Dialect) -> None:
 
 
 def test_a_call_without_markers_gets_valid_arguments() -> None:
-    for head, tail in (('{"name": "look", "arguments":', ""), ('\n```json\n{\n "name": "go",\n "arguments": {', "\n```")):
+    for head, tail in (
+        ('{"name": "look", "arguments":', ""),
+        ('\n```json\n{\n "name": "go",\n "arguments": {', "\n```"),
+    ):
         guide = guide_of(None, dialect="hermes_json", tools=TOOLS)
         assert not guide.binding
         for token in TOKENIZER.encode(head):
