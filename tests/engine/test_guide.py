@@ -181,20 +181,41 @@ def test_a_shape_beside_tools_is_that_shape_or_calls(dialect: Dialect) -> None:
     assert 0 < called < 24
 
 
-def test_a_call_without_markers_gets_valid_arguments() -> None:
-    for head, tail in (
-        ('{"name": "look", "arguments":', ""),
-        ('\n```json\n{\n "name": "go",\n "arguments": {', "\n```"),
-    ):
-        guide = guide_of(None, dialect="hermes_json", tools=TOOLS)
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("head", "tail"),
+    [('{"name": "look", "arguments":', ""), ('\n```json\n{\n "name": "go",\n "arguments": {', "\n```")],
+)
+def test_calls_without_markers_get_valid_arguments(several: bool, head: str, tail: str) -> None:
+    counts: list[int] = []
+    for seed in range(8):
+        guide = guide_of(Constraint(parallel_tool_calls=several), dialect="hermes_json", tools=TOOLS)
         assert not guide.binding
         for token in TOKENIZER.encode(head):
             guide.push(token)
         assert guide.binding
-        text, ended = babble(guide, 3)
-        assert ended
+        text, ended = babble(guide, seed, 2000)
+        if not ended:
+            continue  # always one more call
         assert text.endswith("}" + tail)
-        (call,) = calls(head + text, "hermes_json")
+        found = calls(head + text, "hermes_json")
+        counts.append(len(found))
+        for call in found:
+            check(call)
+    assert max(counts) > 1 if several else counts == [1] * 8
+    assert min(counts) == 1
+
+
+def test_a_call_after_another_needs_no_marker() -> None:
+    guide = guide_of(None, dialect="hermes_json", tools=TOOLS)
+    said = '<tool_call>\n{"name": "look", "arguments": {"where": "here"}}\n</tool_call>\n{"name": "go", "arguments":'
+    for token in TOKENIZER.encode(said):
+        guide.push(token)
+    text, ended = babble(guide, 0, 2000)
+    assert ended
+    found = calls(said + text, "hermes_json")
+    assert len(found) > 1
+    for call in found:
         check(call)
 
 

@@ -110,9 +110,11 @@ def test_a_call_that_the_model_begins_is_a_valid_one(says: Serve, ask: Asker) ->
 
 def test_a_call_without_markers_is_a_valid_one(says: Serve, ask: Asker) -> None:
     url = says('```json\n{\n  "name": "look",\n  ', '"arguments": ', '{"kind": "', 'bird"}', "\n}\n```")
-    ((name, arguments),) = ask(url, said("Hello", tools=(LOOK, GO))).calls
+    ((name, arguments),) = ask(url, said("Hello", tools=(LOOK, GO), parallel=False)).calls
     assert name == "look"
     check(arguments, {"kind"})
+    several = ask(url, said("Hello", tools=(LOOK, GO), max_tokens=200)).calls
+    assert several[0] == (name, arguments)
 
 
 def test_a_regex_and_a_grammar(tiny: str, ask: Asker) -> None:

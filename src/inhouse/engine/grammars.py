@@ -18,6 +18,7 @@ _ANY: Schema = {"type": "object"}
 _SPACING = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}  # as templates write it
 _FREE_SPACING = {"whitespace_pattern": r"[ \n\t]{1,32}"}  # as the model likes, but it must go on
 _GAP = r"/[ \n\t]{0,32}/"
+_SOME = r"/[ \n\t]{1,32}/"
 _BARE_HEAD = re.compile(
     rb"\s*(?P<fence>```(?:json)?[ \t]*\n\s*)?(?P<braces>\{\s*(?:\{\s*)?)"
     rb'"name"\s*:\s*"(?P<name>[^"\\]+)"\s*,\s*"(?:arguments|parameters)"\s*:'
@@ -43,18 +44,18 @@ class BareHead(NamedTuple):
     braces: int
     length: int  # bytes
 
-    def grammar(self, schema: Schema, sound: Sound) -> str:
-        """What must follow."""
-        end = "".join(f" {_GAP} {_text('}')}" for _ in range(self.braces)) + (
-            f" {_text(chr(10) + '```')}" if self.fenced else ""
-        )
-        for each in ({"type": "object", **schema}, _ANY):
-            grammar = (
-                f"start: {_GAP} arguments{end}\narguments: %json {json.dumps({**each, 'x-guidance': _FREE_SPACING})}"
-            )
-            if sound(grammar):
-                break
-        return grammar
+    def grammar(self, tools: Mapping[str, Schema], sound: Sound, *, several: bool) -> str:
+        """What must follow: the arguments, and with `several` perhaps more calls of any of `tools`."""
+        end = f" {_GAP} {_text('}')}" * self.braces
+        fence = f" {_text(chr(10) + '```')}" if self.fenced else ""
+        rules, more = "", ""
+        if several and self.braces == 1:
+            more = f" ({_SOME} more)*"
+            names = [f"tool_{index}" for index in range(len(tools))]
+            rules = f"\nmore: {' | '.join(names)}\n" + "\n".join(map(_bare_call, names, tools, tools.values()))
+        start = f"start: {_GAP} arguments{end}"
+        whole = f"{start}{more}{fence}\narguments: {_free_json(tools[self.name])}{rules}"
+        return whole if sound(whole) else f"{start}{fence}\narguments: {_free_json(_ANY)}"
 
 
 def bare_head(text: bytes) -> BareHead | None:
@@ -120,6 +121,15 @@ def _xml_value(rule: str, key: str, schema: Schema, root: Schema) -> list[str]:
 
 def _json(schema: Schema) -> str:
     return "%json " + json.dumps({**schema, "x-guidance": _SPACING})
+
+
+def _bare_call(rule: str, name: str, schema: Schema) -> str:
+    parts = ("{", '"name"', ":", json.dumps(name, ensure_ascii=False), ",", '"arguments"', ":")
+    return f"{rule}: {f' {_GAP} '.join(map(_text, parts))} {_GAP} {_free_json(schema)} {_GAP} {_text('}')}"
+
+
+def _free_json(schema: Schema) -> str:
+    return "%json " + json.dumps({"type": "object", **schema, "x-guidance": _FREE_SPACING})
 
 
 def _text(text: str) -> str:

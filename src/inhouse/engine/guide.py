@@ -76,19 +76,18 @@ class Grammars:
         if must and not known:
             raise ParameterError("a tool must be called and there is none, or this model knows no tools: offer it")
         whole, call = self._whole(constraint), None
-        if known:
-            calls = call_grammar(dialect, known, self.sound, begun=False)
-            if must:
-                whole = self._shape("@shape", shape=calls)
-            elif constraint.json_schema is not None and whole is not None:
-                more = '("\\n" @call)*' if constraint.parallel_tool_calls else ""
-                whole = self._shape(f"@shape | @call {more}", shape=whole.grammar, call=calls)
-        if known and (whole is None or must):
+        if known and (must or constraint.json_schema is not None):
+            calls = '@call ("\\n" @call)* "\\n"?' if constraint.parallel_tool_calls else "@call"
+            grammars = {"call": call_grammar(dialect, known, self.sound, begun=False)}
+            if whole is not None and not must:
+                calls, grammars = f"@shape | {calls}", {**grammars, "shape": whole.grammar}
+            whole = self._shape(calls, **grammars)
+        elif known and whole is None:
             call = call_grammar(dialect, known, self.sound, begun=True)
         if whole is None and call is None:
             return None
         bare = known if call is not None and dialect == "hermes_json" else {}
-        guide = Guide(self, whole, call, bare, several=constraint.parallel_tool_calls, must=must, thinking=thinking)
+        guide = Guide(self, whole, call, bare, several=constraint.parallel_tool_calls, thinking=thinking)
         guide.read(prefill.encode())
         return guide
 
@@ -103,8 +102,8 @@ class Grammars:
         return None
 
     def _shape(self, start: str, **grammars: str) -> Shape:
-        """`start` of the named `grammars`."""
-        plain = grammars["shape"] if start == "@shape" else joined(start, **grammars)
+        """`start` of the named `grammars`. One of the operator's own may not be a part of another."""
+        plain = next(iter(grammars.values())) if len(grammars) == 1 and " " not in start else joined(start, **grammars)
         spaced = joined(f"/\\s*/ ({start})", **grammars)
         return Shape(plain, spaced if self.sound(spaced) else plain)
 
@@ -128,8 +127,8 @@ class Shape:
 
 
 class Guide:
-    """One answer's. `whole` binds all of it, or (`must`) its first call; `call` what follows the marker of a call, and
-    the schemas of `bare` the arguments of a call that is a whole answer without any marker."""
+    """One answer's. `whole` binds all of it; `call` what follows the marker of a call, and the schemas of `bare` the
+    arguments of calls without any marker."""
 
     def __init__(
         self,
@@ -139,7 +138,6 @@ class Guide:
         bare: Mapping[str, Schema],
         *,
         several: bool,
-        must: bool,
         thinking: bool,
     ) -> None:
         self._grammars = grammars
@@ -147,15 +145,14 @@ class Guide:
         self._call = call
         self._bare = bare
         self._several = several
-        self._must = must
         self._thinking = thinking
-        self._fresh = not thinking  # no more has been said than is remembered
+        self._fresh = not thinking  # all is remembered that was said since the beginning or the last call
         self._ended = False  # nothing but the end may come
         self._in_call = False
         self._tail = b""
         self._matcher: LLMatcher | None = None
         if whole is not None and not thinking:
-            self._bind(whole.grammar, b"", call=must)
+            self._bind(whole.grammar, b"", call=False)
 
     @property
     def binding(self) -> bool:
@@ -203,14 +200,14 @@ class Guide:
             self._thinking, self._fresh = False, True
             self._tail = self._tail[at + len(_END_THINK) :]
             if self._whole is not None:
-                self._bind(self._whole.spaced, self._tail, call=self._must)
+                self._bind(self._whole.spaced, self._tail, call=False)
                 return
         if self._call is not None and (at := self._tail.find(BEGIN.encode())) >= 0:
             self._thinking = False
             self._bind(self._call, self._tail[at + len(BEGIN) :], call=True)
             return
         if self._fresh and (head := bare_head(self._tail)) and head.name in self._bare:
-            grammar = head.grammar(self._bare[head.name], self._grammars.sound)
+            grammar = head.grammar(self._bare, self._grammars.sound, several=self._several)
             self._bind(grammar, self._tail[head.length :], call=False)
             return
         self._fresh = self._fresh and len(self._tail) <= _TAIL
@@ -241,6 +238,7 @@ class Guide:
             return
         self._matcher = None
         self._ended = not self._in_call or not self._several
+        self._fresh = True
 
 
 class _Vocabulary:
