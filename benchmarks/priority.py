@@ -41,6 +41,7 @@ class Asked:
     length: int
     began: float = 0.0
     first: float = 0.0
+    cached: int = 0
     tokens: list[int] = field(default_factory=list)
     error: Exception | None = None
     arrived: float = field(default_factory=time.perf_counter)
@@ -59,6 +60,7 @@ class Asked:
                 if event.token_ids:
                     self.first = self.first or now
                 self.tokens += event.token_ids
+                self.cached = event.usage.cached_tokens if event.usage else 0
                 if event.finish_reason is not None:
                     self.done.set()
 
@@ -96,7 +98,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         warm_up(engine, draw)
         before = engine.stats().prefill_tokens
         among = [interrupted(engine, prompt, draw, quick) for prompt in prompts]
-        computed = engine.stats().prefill_tokens - before - sum(each.length for each in quick)
+        computed = engine.stats().prefill_tokens - before - sum(each.length - each.cached for each in quick)
     return {
         "background_tokens": args.tokens,
         "rounds": args.rounds,

@@ -130,7 +130,6 @@ def weather(city: str) -> dict[str, str]:
 SEEN_BEFORE: Any = [  # this small model calls two tools at once where it has seen it done
     ("user", "What is the weather in Oslo and in Berlin, in celsius?"),
     ("assistant", [("get_weather", weather("Oslo"), "4, rain"), ("get_weather", weather("Berlin"), "9, sunny")]),
-    ("assistant", "In Oslo it rains at 4 degrees, in Berlin the sun shines at 9 degrees."),
     ("user", "And what is the weather in Paris and in Rome, in celsius?"),
 ]
 

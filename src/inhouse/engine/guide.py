@@ -76,18 +76,18 @@ class Grammars:
         if must and not known:
             raise ParameterError("a tool must be called and there is none, or this model knows no tools: offer it")
         whole, call = self._whole(constraint), None
-        if known and (must or constraint.json_schema is not None):
+        if known and must:
+            whole = self._shape("@call", call=call_grammar(dialect, known, self.sound, begun=False))
+        elif known and constraint.json_schema is not None and whole is not None:
             calls = '@call ("\\n" @call)* "\\n"?' if constraint.parallel_tool_calls else "@call"
-            grammars = {"call": call_grammar(dialect, known, self.sound, begun=False)}
-            if whole is not None and not must:
-                calls, grammars = f"@shape | {calls}", {**grammars, "shape": whole.grammar}
-            whole = self._shape(calls, **grammars)
-        elif known and whole is None:
+            grammar = call_grammar(dialect, known, self.sound, begun=False)
+            whole = self._shape(f"@shape | {calls}", shape=whole.grammar, call=grammar)
+        if known and (must or whole is None):
             call = call_grammar(dialect, known, self.sound, begun=True)
         if whole is None and call is None:
             return None
         bare = known if call is not None and dialect == "hermes_json" else {}
-        guide = Guide(self, whole, call, bare, several=constraint.parallel_tool_calls, thinking=thinking)
+        guide = Guide(self, whole, call, bare, several=constraint.parallel_tool_calls, must=must, thinking=thinking)
         guide.read(prefill.encode())
         return guide
 
@@ -127,7 +127,7 @@ class Shape:
 
 
 class Guide:
-    """One answer's. `whole` binds all of it; `call` what follows the marker of a call, and the schemas of `bare` the
+    """One answer's. `whole` binds all of it, or (`must`) its first call; `call` what follows the marker of a call, and the schemas of `bare` the
     arguments of calls without any marker."""
 
     def __init__(
@@ -138,6 +138,7 @@ class Guide:
         bare: Mapping[str, Schema],
         *,
         several: bool,
+        must: bool,
         thinking: bool,
     ) -> None:
         self._grammars = grammars
@@ -145,6 +146,7 @@ class Guide:
         self._call = call
         self._bare = bare
         self._several = several
+        self._must = must
         self._thinking = thinking
         self._fresh = not thinking  # all is remembered that was said since the beginning or the last call
         self._ended = False  # nothing but the end may come
@@ -152,7 +154,7 @@ class Guide:
         self._tail = b""
         self._matcher: LLMatcher | None = None
         if whole is not None and not thinking:
-            self._bind(whole.grammar, b"", call=False)
+            self._bind(whole.grammar, b"", call=must)
 
     @property
     def binding(self) -> bool:
@@ -200,7 +202,7 @@ class Guide:
             self._thinking, self._fresh = False, True
             self._tail = self._tail[at + len(_END_THINK) :]
             if self._whole is not None:
-                self._bind(self._whole.spaced, self._tail, call=False)
+                self._bind(self._whole.spaced, self._tail, call=self._must)
                 return
         if self._call is not None and (at := self._tail.find(BEGIN.encode())) >= 0:
             self._thinking = False
