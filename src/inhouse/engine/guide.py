@@ -127,8 +127,8 @@ class Shape:
 
 
 class Guide:
-    """One answer's. `whole` binds all of it, or (`must`) its first call; `call` what follows the marker of a call, and the schemas of `bare` the
-    arguments of calls without any marker."""
+    """One answer's. `whole` binds all of it, or (`must`) its first call; `call` what follows the marker of a call, and
+    the schemas of `bare` the arguments of calls without any marker."""
 
     def __init__(
         self,

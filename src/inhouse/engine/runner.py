@@ -43,7 +43,7 @@ class ModelRunner:
         return self._model.config.vocab_size
 
     def by_layer(self, work: Tokens[Work]) -> Generator[None, None, list[F32 | None]]:
-        """One pass, which pauses after every half of a layer; the logits (V,) after each item of `work` that wants them.
+        """One pass, which pauses twice in every layer; the logits (V,) after each item of `work` that wants them.
 
         Sequences of a pass that does not come to its end are of no more use.
         """
