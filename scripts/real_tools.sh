@@ -38,8 +38,12 @@ fi
 
 if command -v qwen >/dev/null; then
   workplace qwen-code
-  mkdir .qwen
-  echo '{"tools": {"core": ["read_file"]}}' > .qwen/settings.json # all the tools are a prompt of 15,000 tokens
+  mkdir .qwen # all of its tools and its notes on memory are a prompt of 15,000 tokens
+  cat > .qwen/settings.json << 'CONFIG'
+{"tools": {"core": ["read_file"], "exclude": ["agent", "skill", "tool_search", "task_stop",
+ "send_message", "ask_user_question", "exit_plan_mode"]},
+ "memory": {"enableManagedAutoMemory": false, "enableManagedAutoDream": false}}
+CONFIG
   HOME="$top/qwen-code/home" timeout 300 qwen --yolo --output-format stream-json \
     --system-prompt "You are a coding assistant. Use the tools. The repository is $PWD." \
     "Read the file greet.py with your read_file tool and say which function is in it." </dev/null > "$top/qwen.jsonl" || true

@@ -80,6 +80,12 @@ def test_pieces_of_text_thinking_and_calls_come_together() -> None:
     assert answer.usage == Usage(9, 4, 3)
 
 
+def test_our_own_server_tells_the_true_end() -> None:
+    last = {"choices": [{"delta": {}, "finish_reason": "length", "inhouse": {"finish_reason": "repetition"}}]}
+    http, _, _ = client(sse(piece(content="so so so"), last))
+    assert complete(http, ChatRequest([Message("user", "?")])).finish == "repetition"
+
+
 @pytest.mark.parametrize("first", [httpx2.Response(503), httpx2.ConnectError("refused"), sse(done=False)])
 def test_what_fails_before_the_answer_begins_is_tried_again(first: httpx2.Response | Exception) -> None:
     http, asked, pauses = client(first, httpx2.Response(429, headers={"retry-after": "7"}), sse(*HELLO))

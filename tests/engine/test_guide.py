@@ -161,3 +161,78 @@ def test_the_engine_obeys() -> None:
     assert owner.done.wait(20)
     done = collect(event for event in owner.events if isinstance(event, Chunk))
     assert (done.text, done.finish_reason) == ("xxx", "stop")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_shape_beside_tools_is_that_shape_or_calls(dialect: Dialect) -> None:
+    called = 0
+    for seed in range(24):
+        guide = guide_of(Constraint(json_schema={"type": "boolean"}), dialect=dialect, tools=TOOLS)
+        text, ended = babble(guide, seed, 2000)
+        assert ended
+        found = calls(text, dialect)
+        called += bool(found)
+        if found:
+            assert "".join(text.split("<tool_call>")[0]) == ""
+            for call in found:
+                check(call)
+        else:
+            assert text.strip() in ("true", "false")
+    assert 0 < called < 24
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("head", "tail"),
+    [('{"name": "look", "arguments":', ""), ('\n```json\n{\n "name": "go",\n "arguments": {', "\n```")],
+)
+def test_calls_without_markers_get_valid_arguments(several: bool, head: str, tail: str) -> None:
+    counts: list[int] = []
+    for seed in range(8):
+        guide = guide_of(Constraint(parallel_tool_calls=several), dialect="hermes_json", tools=TOOLS)
+        assert not guide.binding
+        for token in TOKENIZER.encode(head):
+            guide.push(token)
+        assert guide.binding
+        text, ended = babble(guide, seed, 2000)
+        if not ended:
+            continue  # always one more call
+        assert text.endswith("}" + tail)
+        found = calls(head + text, "hermes_json")
+        counts.append(len(found))
+        for call in found:
+            check(call)
+    assert max(counts) > 1 if several else counts == [1] * 8
+    assert min(counts) == 1
+
+
+def test_a_call_after_another_needs_no_marker() -> None:
+    guide = guide_of(None, dialect="hermes_json", tools=TOOLS)
+    said = '<tool_call>\n{"name": "look", "arguments": {"where": "here"}}\n</tool_call>\n{"name": "go", "arguments":'
+    for token in TOKENIZER.encode(said):
+        guide.push(token)
+    text, ended = babble(guide, 0, 2000)
+    assert ended
+    found = calls(said + text, "hermes_json")
+    assert len(found) > 1
+    for call in found:
+        check(call)
+
+
+@pytest.mark.parametrize("text", ['Look: {"name": "look", "arguments":', '{"name": "Ada", "arguments":'])
+def test_what_only_looks_like_a_call_stays_free(text: str) -> None:
+    guide = guide_of(None, dialect="hermes_json", tools=TOOLS)
+    for token in TOKENIZER.encode(text):
+        guide.push(token)
+    assert not guide.binding
+
+
+def test_spaces_between_values_come_to_an_end() -> None:
+    guide = guide_of(Constraint(json_schema=ARGUMENTS))
+    guide.push(TOKENIZER.encode("{")[0])
+    space = TOKENIZER.encode(" ")[0]
+    for _ in range(100):
+        if not guide.permits(space):
+            return
+        guide.push(space)
+    raise AssertionError("white space without end")

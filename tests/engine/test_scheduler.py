@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from inhouse.engine.events import Event, Failure, Priority, Progress
 from inhouse.engine.generation import Generation, Request
 from inhouse.engine.loops import EVERY, TIMES, TOKENS, goes_round
 from inhouse.engine.marks import NEAR, SPACING, places
-from inhouse.engine.runner import ModelRunner
+from inhouse.engine.runner import F32, ModelRunner, Work
 from inhouse.engine.scheduler import Limits, Scheduler
 from inhouse.engine.serving import Engine, Options
 from inhouse.engine.text import PlainText
@@ -102,6 +102,48 @@ def test_background_work_gets_its_share(attention: CausalLM) -> None:
     while not slow.done.is_set():
         assert turns.step()
     assert not quick.done.is_set()
+
+
+class TimedRunner(ModelRunner):
+    """Every half of a layer takes a hundredth of a second of a clock that knows nothing else."""
+
+    now = 0.0
+
+    def by_layer(self, work: Sequence[Work]) -> Generator[None, None, list[F32 | None]]:
+        steps = super().by_layer(work)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                logits: list[F32 | None] = done.value
+                return logits
+            self.now += 0.01
+            yield
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5])
+def test_background_work_gets_no_more_than_its_share_of_a_busy_machine(
+    attention: CausalLM, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    runner = TimedRunner(attention)
+    monkeypatch.setattr("inhouse.engine.scheduler.time", runner)
+    turns = Scheduler(runner, PrefixCache(attention.new_layers, 0), Limits(background_share=share))
+    background = generation(LONG, Owner(), 10_000, "background", ignore_eos=True)
+    busy = generation([3, 1, 4], Owner(), 10_000, ignore_eos=True)
+    turns.add(background)
+    turns.add(busy)
+    while busy.produced < 1000:
+        assert turns.step()
+    spent = runner.now - 0.04 * busy.produced  # two layers for each of its tokens
+    assert spent / runner.now == pytest.approx(share, abs=0.01)
+    turns.cancel(busy)
+    before, begun = background.produced + background.computed, runner.now
+    while runner.now < begun + 1:
+        assert turns.step()
+    assert background.produced + background.computed >= before + 24  # all of the time is its own again
 
 
 def test_answers_go_on_while_a_long_prompt_is_read(model: CausalLM) -> None:

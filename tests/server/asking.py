@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import anthropic
@@ -23,34 +23,67 @@ class Answer:
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
+    reasoning: str = ""
+    answer: Any = field(default=None, compare=False)  # as the SDK gives it; of a stream what it put together
+
+
+Done = tuple[str, dict[str, Any], str]  # a call of an earlier turn: name, arguments, result
 
 
 @dataclass(frozen=True)
 class Question:
-    """`talk` is (role, text) pairs. `tools`: offered; `choice`: auto, required, or a tool's name."""
+    """`talk` is (role, text) pairs, or (role, calls) for what the assistant has called, with results.
 
-    talk: Sequence[tuple[str, str]]
+    `tools`: offered; `choice`: auto, required, or a tool's name; `parallel`: whether several calls are allowed. At most
+    one of `schema`, `regex` and `grammar`. `budget`: tokens of reasoning.
+    """
+
+    talk: Sequence[tuple[str, str | Sequence[Done]]]
     system: str | None = None
     max_tokens: int = 64
     stop: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
     choice: str = "auto"
+    parallel: bool | None = None
     schema: dict[str, Any] | None = None
+    regex: str | None = None
+    grammar: str | None = None
+    budget: int | None = None
     temperature: float = 0.0
+
+    @property
+    def spelled(self) -> dict[str, str] | None:
+        """The shape that is no schema, in the server's own words."""
+        given = {"regex": self.regex, "grammar": self.grammar}
+        return next(({"type": kind, kind: text} for kind, text in given.items() if text), None)
 
 
 Asker = Callable[[str, Question], Answer]
 _FINISH = {"tool_calls": "tools", "tool_use": "tools", "end_turn": "stop", "max_tokens": "length"}
 
 
+def _chat_turns(role: str, said: str | Sequence[Done]) -> list[dict[str, Any]]:
+    if isinstance(said, str):
+        return [{"role": role, "content": said}]
+    calls = [
+        {"id": f"c{at}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+        for at, (name, arguments, _) in enumerate(said)
+    ]
+    results = [{"role": "tool", "tool_call_id": f"c{at}", "content": done[2]} for at, done in enumerate(said)]
+    return [{"role": role, "content": None, "tool_calls": calls}, *results]
+
+
 def chat(url: str, question: Question, *, stream: bool = False) -> Answer:
     system = [("system", question.system)] if question.system else []
     options: dict[str, Any] = {
         "model": "x",
-        "messages": [{"role": role, "content": text} for role, text in [*system, *question.talk]],
+        "messages": [turn for said in [*system, *question.talk] for turn in _chat_turns(*said)],
         "max_tokens": question.max_tokens,
         "temperature": question.temperature,
+        "extra_body": {"reasoning_budget": question.budget},
     }
+    if question.parallel is not None:
+        options["parallel_tool_calls"] = question.parallel
     if question.stop:
         options["stop"] = list(question.stop)
     if question.tools:
@@ -60,6 +93,8 @@ def chat(url: str, question: Question, *, stream: bool = False) -> Answer:
     if question.schema:
         told = {"name": "answer", "schema": question.schema, "strict": True}
         options["response_format"] = {"type": "json_schema", "json_schema": told}
+    if question.spelled:
+        options["response_format"] = question.spelled
     with openai.OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0, timeout=300) as client:
         if stream:
             chunks = list(
@@ -67,13 +102,16 @@ def chat(url: str, question: Question, *, stream: bool = False) -> Answer:
             )
             deltas = [choice.delta for chunk in chunks for choice in chunk.choices]
             text = "".join(delta.content or "" for delta in deltas)
+            thought = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
             calls = [call.function for delta in deltas for call in delta.tool_calls or ()]
             finish = [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1]
             usage: Any = chunks[-1].usage
+            answer: Any = next(chunk for chunk in reversed(chunks) if chunk.choices)
         else:
-            answer: Any = client.chat.completions.create(**options)
+            answer = client.chat.completions.create(**options)
             message = answer.choices[0].message
             text, finish, usage = message.content or "", answer.choices[0].finish_reason, answer.usage
+            thought = getattr(message, "reasoning_content", "")
             calls = [call.function for call in message.tool_calls or ()]
     return Answer(
         text,
@@ -82,23 +120,41 @@ def chat(url: str, question: Question, *, stream: bool = False) -> Answer:
         usage.prompt_tokens,
         usage.prompt_tokens_details.cached_tokens,
         usage.completion_tokens,
+        thought,
+        answer,
     )
+
+
+def _items(role: str, said: str | Sequence[Done]) -> list[dict[str, Any]]:
+    if isinstance(said, str):
+        return [{"role": role, "content": said}]
+    calls = [
+        {"type": "function_call", "call_id": f"c{at}", "name": name, "arguments": json.dumps(arguments)}
+        for at, (name, arguments, _) in enumerate(said)
+    ]
+    results = [{"type": "function_call_output", "call_id": f"c{at}", "output": done[2]} for at, done in enumerate(said)]
+    return [*calls, *results]
 
 
 def responses(url: str, question: Question, *, stream: bool = False) -> Answer:
     options: dict[str, Any] = {
         "model": "x",
-        "input": [{"role": role, "content": text} for role, text in question.talk],
+        "input": [item for said in question.talk for item in _items(*said)],
         "instructions": question.system,
         "max_output_tokens": question.max_tokens,
         "temperature": question.temperature,
+        "extra_body": {"reasoning_budget": question.budget},
     }
+    if question.parallel is not None:
+        options["parallel_tool_calls"] = question.parallel
     if question.tools:
         options["tools"] = [{"type": "function", "strict": True, **tool} for tool in question.tools]
         named = {"type": "function", "name": question.choice}
         options["tool_choice"] = question.choice if question.choice in ("auto", "required", "none") else named
     if question.schema:
         options["text"] = {"format": {"type": "json_schema", "name": "answer", "schema": question.schema}}
+    if question.spelled:
+        options["text"] = {"format": question.spelled}
     with openai.OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0, timeout=300) as client:
         if stream:
             *_, last = client.responses.create(**options, stream=True)
@@ -115,13 +171,26 @@ def responses(url: str, question: Question, *, stream: bool = False) -> Answer:
         usage.input_tokens,
         usage.input_tokens_details.cached_tokens,
         usage.output_tokens,
+        "".join(part.text for item in answer.output if item.type == "reasoning" for part in item.content),
+        answer,
     )
+
+
+def _blocks(role: str, said: str | Sequence[Done]) -> list[dict[str, Any]]:
+    if isinstance(said, str):
+        return [{"role": role, "content": said}]
+    calls = [
+        {"type": "tool_use", "id": f"c{at}", "name": name, "input": arguments}
+        for at, (name, arguments, _) in enumerate(said)
+    ]
+    results = [{"type": "tool_result", "tool_use_id": f"c{at}", "content": done[2]} for at, done in enumerate(said)]
+    return [{"role": role, "content": calls}, {"role": "user", "content": results}]
 
 
 def messages(url: str, question: Question, *, stream: bool = False) -> Answer:
     options: dict[str, Any] = {
         "model": "x",
-        "messages": [{"role": role, "content": text} for role, text in question.talk],
+        "messages": [turn for said in question.talk for turn in _blocks(*said)],
         "max_tokens": question.max_tokens,
         "extra_body": {"temperature": question.temperature},
     }
@@ -136,8 +205,14 @@ def messages(url: str, question: Question, *, stream: bool = False) -> Answer:
         ]
         kinds = {"auto": {"type": "auto"}, "required": {"type": "any"}, "none": {"type": "none"}}
         options["tool_choice"] = kinds.get(question.choice, {"type": "tool", "name": question.choice})
+        if question.parallel is not None:
+            options["tool_choice"]["disable_parallel_tool_use"] = not question.parallel
+    if question.budget is not None:
+        options["thinking"] = {"type": "enabled", "budget_tokens": question.budget}
     if question.schema:
         options["extra_body"]["output_config"] = {"format": {"type": "json_schema", "schema": question.schema}}
+    if question.spelled:
+        options["extra_body"]["output_config"] = {"format": question.spelled}
     with anthropic.Anthropic(base_url=url, api_key="x", max_retries=0, timeout=300) as client:
         if stream:
             with client.messages.stream(**options) as events:
@@ -153,6 +228,8 @@ def messages(url: str, question: Question, *, stream: bool = False) -> Answer:
         usage.input_tokens + usage.cache_read_input_tokens,
         usage.cache_read_input_tokens,
         usage.output_tokens,
+        "".join(block.thinking for block in answer.content if block.type == "thinking"),
+        answer,
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -123,6 +125,40 @@ def test_nonsense(url: str, request_bytes: bytes) -> None:
         open_socket.sendall(request_bytes)
         heard = said_until_closed(open_socket)
         assert heard == b"" or heard.split()[1][:1] == b"4"
+
+
+def test_a_load_of_all_that_at_once(url: str) -> None:
+    """Malformed bodies, deep JSON, long headers and clients that never finish, from many sides; memory stays."""
+    headers = {"Content-Type": "application/json"}
+    bad = [
+        b"{",
+        b"[]",
+        b"\xff" * 100,
+        b'{"messages": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+        b'{"messages": [{"role": "user", "content": 5}]}',
+        b'{"seed": ' + b"9" * 5000 + b', "messages": []}',
+    ]
+
+    def attack(number: int) -> int:
+        if number % 10 == 0:
+            with connection(url) as open_socket:
+                open_socket.sendall(b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+                return int(said_until_closed(open_socket).split()[1])
+        path = ("/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/completions")[number % 4]
+        more = {"X-Long": "x" * 100_000} if number % 10 == 1 else {}
+        return httpx2.post(url + path, content=bad[number % len(bad)], headers={**headers, **more}).status_code
+
+    before = _memory(url)
+    with ThreadPoolExecutor(12) as pool:
+        statuses = Counter(pool.map(attack, range(400)))
+    assert {status // 100 for status in statuses} == {4}
+    assert statuses[408] == 40
+    assert _memory(url) < 1.1 * before + (32 << 20)
+
+
+def _memory(url: str) -> int:
+    size: int = httpx2.get(f"{url}/stats").json()["memory"]["process_bytes"]
+    return size
 
 
 def test_too_many_connections(url: str) -> None:

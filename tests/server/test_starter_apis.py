@@ -123,18 +123,78 @@ def test_calls_none_when_it_must_not(url: str, ask: Asker) -> None:
     assert answer.text
 
 
-def test_calls_tools_in_parallel(url: str, ask: Asker) -> None:
-    asked = "What is the weather in Paris and in Rome, in celsius? Call get_weather once for each of the two cities."
-    answer = ask(url, said(asked, tools=(WEATHER,), choice="required", max_tokens=160))
-    assert [arguments["city"] for _, arguments in answer.calls] == ["Paris", "Rome"]
+def weather(city: str) -> dict[str, str]:
+    return {"city": city, "unit": "celsius"}
 
 
-def test_answers_in_the_shape_of_a_schema(url: str, ask: Asker) -> None:
-    answer = ask(url, said("Invent a person.", schema=PERSON, max_tokens=160, temperature=1.0))
-    person = json.loads(answer.text)
+SEEN_BEFORE: Any = [  # this small model calls two tools at once where it has seen it done
+    ("user", "What is the weather in Oslo and in Berlin, in celsius?"),
+    ("assistant", [("get_weather", weather("Oslo"), "4, rain"), ("get_weather", weather("Berlin"), "9, sunny")]),
+    ("user", "And what is the weather in Paris and in Rome, in celsius?"),
+]
+
+
+@pytest.mark.parametrize("choice", ["auto", "required"])
+def test_calls_tools_in_parallel(url: str, ask: Asker, choice: str) -> None:
+    several = ask(url, Question(SEEN_BEFORE, tools=(WEATHER,), choice=choice, max_tokens=160))
+    assert several.calls == (("get_weather", weather("Paris")), ("get_weather", weather("Rome")))
+    one = ask(url, Question(SEEN_BEFORE, tools=(WEATHER,), choice=choice, parallel=False, max_tokens=160))
+    assert one.calls == several.calls[:1]
+    assert one.finish == several.finish == "tools"
+
+
+def check_person(text: str) -> None:
+    person = json.loads(text)
     assert set(person) == {"name", "age", "hobbies"}
+    assert isinstance(person["name"], str)
     assert isinstance(person["age"], int)
+    assert all(isinstance(hobby, str) for hobby in person["hobbies"])
     assert len(person["hobbies"]) <= 3
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_answers_in_the_shape_of_a_schema(url: str, ask: Asker, temperature: float) -> None:
+    answer = ask(url, said("Invent a person.", schema=PERSON, max_tokens=200, temperature=temperature))
+    assert answer.finish == "stop"
+    check_person(answer.text)
+
+
+def test_a_schema_holds_against_what_is_asked(url: str, ask: Asker) -> None:
+    asked = "Write a poem of four lines about the sea. Only the poem, no JSON."
+    check_person(ask(url, said(asked, schema=PERSON, max_tokens=200)).text)
+
+
+def test_a_schema_leaves_room_for_a_call(url: str, ask: Asker) -> None:
+    asked = "What is the weather in Paris, in celsius? Use the tool."
+    answer = ask(url, said(asked, schema=PERSON, tools=(WEATHER,), max_tokens=200))
+    if answer.calls:
+        assert answer.calls[0][0] == "get_weather"
+        assert set(answer.calls[0][1]) == {"city", "unit"}
+    else:
+        check_person(answer.text)
+
+
+def test_a_named_tool_is_called_whatever_is_asked(url: str, ask: Asker) -> None:
+    for asked in ("Say hello.", "What is 2 + 2?"):
+        answer = ask(url, said(asked, tools=(WEATHER, TIME), choice="get_weather", parallel=False, max_tokens=120))
+        assert answer.finish == "tools"
+        ((name, arguments),) = answer.calls
+        assert name == "get_weather"
+        assert set(arguments) == {"city", "unit"}
+        assert arguments["unit"] in ("celsius", "fahrenheit")
+
+
+def test_a_regex(url: str, ask: Asker) -> None:
+    answer = ask(url, said("When did the Second World War end?", regex="[0-9]{4}-[0-9]{2}-[0-9]{2}"))
+    assert answer.text.startswith("1945-0")
+    assert len(answer.text) == len("1945-05-08")
+    assert answer.finish == "stop"
+
+
+def test_a_grammar(url: str, ask: Asker) -> None:
+    grammar = 'start: "The answer is " answer "."\nanswer: "yes" | "no"'
+    answer = ask(url, said("Is Paris the capital of France?", grammar=grammar))
+    assert answer.text == "The answer is yes."
 
 
 @pytest.mark.parametrize("stream", [False, True])

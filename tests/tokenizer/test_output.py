@@ -295,6 +295,19 @@ class TestHermes:
     def test_other_json_is_text(self, answer: str) -> None:
         assert hermes(answer) == [Text(answer)]
 
+    def test_several_without_markers(self) -> None:
+        one, two = (json.dumps({"name": "edit", "arguments": {"path": path}}) for path in "ab")
+        expected = [Call("edit", '{"path": "a"}'), Call("edit", '{"path": "b"}')]
+        for form in (f"{one}\n{two}", f"```json\n{one}\n{two}\n```", f"```\n{one}\n```\n```\n{two}\n```"):
+            assert hermes(form) == expected
+        for rest in (f"\n{two}\n", f"\n{two}\n</tool_call>", two):
+            assert hermes(f"<tool_call>\n{one}\n</tool_call>{rest}") == expected
+        assert hermes(f"{one}\nThat was it.") == [Text(f"{one}\nThat was it.")]
+
+    def test_a_name_alone_is_no_call(self) -> None:
+        for text in ('{"name": "now", "age": 5}', '{"name": "now"}'):
+            assert hermes(text) == [Text(text)]
+
     def test_json_is_text_without_tools(self) -> None:
         answer = '{"name": "now", "arguments": {}}'
         assert hermes(answer, tools=None) == [Text(answer)]

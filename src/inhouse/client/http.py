@@ -31,6 +31,7 @@ _LOOK = 0.05
 _END = object()
 _FINISH: Mapping[str, FinishReason] = {
     "stop": "stop", "length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls",
+    "repetition": "repetition",
 }  # fmt: skip
 
 
@@ -232,7 +233,8 @@ class _Partial:
             self.usage = Usage(usage.get("prompt_tokens") or 0, cached, usage.get("completion_tokens") or 0)
         choices = event.get("choices") or [{}]
         delta = choices[0].get("delta") or {}
-        if reason := choices[0].get("finish_reason"):
+        true = choices[0].get("inhouse") or {}  # our own server's
+        if reason := true.get("finish_reason") or choices[0].get("finish_reason"):
             self.finish = _FINISH.get(reason, "stop")
         for call in delta.get("tool_calls") or ():
             known = self.calls.setdefault(call.get("index", len(self.calls)), {"id": "", "name": "", "arguments": ""})

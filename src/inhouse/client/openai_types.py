@@ -134,6 +134,7 @@ class CompletionRequest(SamplingFields):
     best_of: Annotated[int, Field(ge=1, le=16), WHOLE] | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=20), WHOLE] | None = None
+    response_format: ResponseFormat | None = None  # our own: what the continuation must look like
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None

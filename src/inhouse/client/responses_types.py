@@ -37,10 +37,14 @@ class NamedChoice(Wire):
 
 
 class TextFormat(Wire):
-    type: Literal["text", "json_object", "json_schema"]
+    """OpenAI's text, json_object and json_schema; `regex` and `grammar` (Lark) are our own."""
+
+    type: Literal["text", "json_object", "json_schema", "regex", "grammar"]
     name: str | None = None
     schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
     strict: bool | None = None
+    regex: str | None = None
+    grammar: str | None = None
 
 
 class TextOptions(Wire):
@@ -68,6 +72,7 @@ class ResponsesRequest(Wire):
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
     reasoning: ReasoningOptions | None = None
+    reasoning_budget: Annotated[int, Field(ge=1), WHOLE] | None = None  # our own, as for chat completions
     include: list[str] | None = None
     metadata: dict[str, Any] | None = None
     truncation: str | None = None

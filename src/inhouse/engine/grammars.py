@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from inhouse.tokenizer import Dialect
 
@@ -15,11 +16,55 @@ BEGIN, END = "<tool_call>", "</tool_call>"
 _PARAMETER_END = "\n</parameter>\n"
 _ANY: Schema = {"type": "object"}
 _SPACING = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}  # as templates write it
+_FREE_SPACING = {"whitespace_pattern": r"[ \n\t]{1,32}"}  # as the model likes, but it must go on
+_GAP = r"/[ \n\t]{0,32}/"
+_SOME = r"/[ \n\t]{1,32}/"
+_BARE_HEAD = re.compile(
+    rb"\s*(?P<fence>```(?:json)?[ \t]*\n\s*)?(?P<braces>\{\s*(?:\{\s*)?)"
+    rb'"name"\s*:\s*"(?P<name>[^"\\]+)"\s*,\s*"(?:arguments|parameters)"\s*:'
+)
 
 
 def json_grammar(schema: Schema) -> str:
     """A text that is JSON of `schema`, and nothing else."""
-    return f"start: %json {json.dumps(schema)}"
+    return "start: %json " + json.dumps({**schema, "x-guidance": _FREE_SPACING})
+
+
+def joined(start: str, **grammars: str) -> str:
+    """A grammar whose `start` names others as @name."""
+    parts = [{"name": name, "lark_grammar": grammar} for name, grammar in grammars.items()]
+    return json.dumps({"grammars": [{"lark_grammar": f"start: {start}"}, *parts]})
+
+
+class BareHead(NamedTuple):
+    """How an answer begins that is a JSON call without markers, up to its arguments."""
+
+    name: str
+    fenced: bool
+    braces: int
+    length: int  # bytes
+
+    def grammar(self, tools: Mapping[str, Schema], sound: Sound, *, several: bool) -> str:
+        """What must follow: the arguments, and with `several` perhaps more calls of any of `tools`."""
+        end = f" {_GAP} {_text('}')}" * self.braces
+        fence = f" {_text(chr(10) + '```')}" if self.fenced else ""
+        rules, more = "", ""
+        if several and self.braces == 1:
+            more = f" ({_SOME} more)*"
+            names = [f"tool_{index}" for index in range(len(tools))]
+            rules = f"\nmore: {' | '.join(names)}\n" + "\n".join(map(_bare_call, names, tools, tools.values()))
+        start = f"start: {_GAP} arguments{end}"
+        whole = f"{start}{more}{fence}\narguments: {_free_json(tools[self.name])}{rules}"
+        return whole if sound(whole) else f"{start}{fence}\narguments: {_free_json(_ANY)}"
+
+
+def bare_head(text: bytes) -> BareHead | None:
+    """The head of a bare call with which `text` begins, once it is whole. Models that were given tools write such."""
+    found = _BARE_HEAD.match(text)
+    if found is None:
+        return None
+    name = found["name"].decode("utf-8", "replace")
+    return BareHead(name, found["fence"] is not None, found["braces"].count(b"{"), found.end())
 
 
 def call_grammar(dialect: Dialect, tools: Mapping[str, Schema], sound: Sound, *, begun: bool) -> str:
@@ -76,6 +121,15 @@ def _xml_value(rule: str, key: str, schema: Schema, root: Schema) -> list[str]:
 
 def _json(schema: Schema) -> str:
     return "%json " + json.dumps({**schema, "x-guidance": _SPACING})
+
+
+def _bare_call(rule: str, name: str, schema: Schema) -> str:
+    parts = ("{", '"name"', ":", json.dumps(name, ensure_ascii=False), ",", '"arguments"', ":")
+    return f"{rule}: {f' {_GAP} '.join(map(_text, parts))} {_GAP} {_free_json(schema)} {_GAP} {_text('}')}"
+
+
+def _free_json(schema: Schema) -> str:
+    return "%json " + json.dumps({"type": "object", **schema, "x-guidance": _FREE_SPACING})
 
 
 def _text(text: str) -> str:

@@ -1,13 +1,16 @@
 """Keeps an answer to its constraint while it is drawn. Knows tokens and grammars, neither models nor any API.
 
 A grammar binds from the first token on, or lazily: text is free until it begins a tool call, which then cannot but fit
-the tool's schema, and free again after it. llguidance says which tokens may come next.
+the tool's schema, and free again after it. Where both a shape and tools are given, the answer is of that shape or calls
+tools. llguidance says which tokens may come next.
 """
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ import numpy.typing as npt
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
 from inhouse.engine.constraints import Constraint
-from inhouse.engine.grammars import BEGIN, call_grammar, json_grammar
+from inhouse.engine.grammars import BEGIN, Schema, bare_head, call_grammar, joined, json_grammar
 from inhouse.errors import InhouseError, ParameterError
 from inhouse.tokenizer import Dialect, Tokenizer
 from inhouse.tokenizer.calls import schemas
@@ -62,35 +65,47 @@ class Grammars:
     ) -> Guide | None:
         """What keeps an answer to `constraint` and to the schemas of `tools`; None if anything goes.
 
+        A regex or a grammar leaves no room for calls, a JSON schema does.
         Raises ParameterError for a schema or grammar that cannot be enforced.
         """
         constraint = constraint or Constraint()
-        known = schemas(tools) if dialect != "plain" else {}
+        known = schemas(tools) if dialect != "plain" and constraint.tool_choice != "none" else {}
         if constraint.tool is not None:
             known = {name: schema for name, schema in known.items() if name == constraint.tool}
         must = constraint.tool is not None or constraint.tool_choice == "required"
         if must and not known:
             raise ParameterError("a tool must be called and there is none, or this model knows no tools: offer it")
-        whole = self._whole(constraint)
-        call = None
-        if known and constraint.tool_choice != "none" and whole is None:
+        whole, call = self._whole(constraint), None
+        if known and must:
+            whole = self._shape("@call", call=call_grammar(dialect, known, self.sound, begun=False))
+        elif known and constraint.json_schema is not None and whole is not None:
+            calls = '@call ("\\n" @call)* "\\n"?' if constraint.parallel_tool_calls else "@call"
+            grammar = call_grammar(dialect, known, self.sound, begun=False)
+            whole = self._shape(f"@shape | {calls}", shape=whole.grammar, call=grammar)
+        if known and (must or whole is None):
             call = call_grammar(dialect, known, self.sound, begun=True)
-        if must:
-            whole = call_grammar(dialect, known, self.sound, begun=False)
         if whole is None and call is None:
             return None
-        guide = Guide(self, whole, call, several=constraint.parallel_tool_calls, must=must, thinking=thinking)
+        bare = known if call is not None and dialect == "hermes_json" else {}
+        guide = Guide(self, whole, call, bare, several=constraint.parallel_tool_calls, must=must, thinking=thinking)
         guide.read(prefill.encode())
         return guide
 
-    def _whole(self, constraint: Constraint) -> str | None:
+    def _whole(self, constraint: Constraint) -> Shape | None:
         if constraint.json_schema is not None:
-            return self.check(json_grammar(constraint.json_schema), "json_schema")
+            return self._shape("@shape", shape=self.check(json_grammar(constraint.json_schema), "json_schema"))
         if constraint.regex is not None:
-            return self.check(LLMatcher.grammar_from_regex(constraint.regex), "regex")
+            grammar = self.check(LLMatcher.grammar_from_regex(constraint.regex), "regex")
+            return self._shape("@shape", shape=json.loads(grammar)["grammars"][0]["lark_grammar"])
         if constraint.grammar is not None:
-            return self.check(constraint.grammar, "grammar")
+            return self._shape("@shape", shape=self.check(constraint.grammar, "grammar"))
         return None
+
+    def _shape(self, start: str, **grammars: str) -> Shape:
+        """`start` of the named `grammars`. One of the operator's own may not be a part of another."""
+        plain = next(iter(grammars.values())) if len(grammars) == 1 and " " not in start else joined(start, **grammars)
+        spaced = joined(f"/\\s*/ ({start})", **grammars)
+        return Shape(plain, spaced if self.sound(spaced) else plain)
 
     def _vocabulary(self) -> LLTokenizer:
         with self._lock:
@@ -103,24 +118,43 @@ class Grammars:
             return self._table
 
 
+@dataclass(frozen=True)
+class Shape:
+    """The grammar of a whole answer, and the same after white space, with which an answer follows its reasoning."""
+
+    grammar: str
+    spaced: str
+
+
 class Guide:
-    """One answer's. `whole` binds all of it, or (`must`) its first call; `call` what follows the marker of a call."""
+    """One answer's. `whole` binds all of it, or (`must`) its first call; `call` what follows the marker of a call, and
+    the schemas of `bare` the arguments of calls without any marker."""
 
     def __init__(
-        self, grammars: Grammars, whole: str | None, call: str | None, *, several: bool, must: bool, thinking: bool
+        self,
+        grammars: Grammars,
+        whole: Shape | None,
+        call: str | None,
+        bare: Mapping[str, Schema],
+        *,
+        several: bool,
+        must: bool,
+        thinking: bool,
     ) -> None:
         self._grammars = grammars
         self._whole = whole
         self._call = call
+        self._bare = bare
         self._several = several
         self._must = must
         self._thinking = thinking
+        self._fresh = not thinking  # all is remembered that was said since the beginning or the last call
         self._ended = False  # nothing but the end may come
         self._in_call = False
         self._tail = b""
         self._matcher: LLMatcher | None = None
         if whole is not None and not thinking:
-            self._bind(whole, b"", call=must)
+            self._bind(whole.grammar, b"", call=must)
 
     @property
     def binding(self) -> bool:
@@ -165,19 +199,25 @@ class Guide:
             return
         self._tail += data
         if self._thinking and (at := self._tail.find(_END_THINK.encode())) >= 0:
-            self._thinking = False
+            self._thinking, self._fresh = False, True
             self._tail = self._tail[at + len(_END_THINK) :]
             if self._whole is not None:
-                self._bind(f"{_space(self._whole)}", self._tail, call=self._must)
+                self._bind(self._whole.spaced, self._tail, call=self._must)
                 return
         if self._call is not None and (at := self._tail.find(BEGIN.encode())) >= 0:
             self._thinking = False
             self._bind(self._call, self._tail[at + len(BEGIN) :], call=True)
             return
+        if self._fresh and (head := bare_head(self._tail)) and head.name in self._bare:
+            grammar = head.grammar(self._bare, self._grammars.sound, several=self._several)
+            self._bind(grammar, self._tail[head.length :], call=False)
+            return
+        self._fresh = self._fresh and len(self._tail) <= _TAIL
         self._tail = self._tail[-_TAIL:]
 
     def _bind(self, grammar: str, begun: bytes, *, call: bool) -> None:
         self._matcher, self._in_call, self._tail = self._grammars.matcher(grammar), call, b""
+        self._fresh = False
         if begun:
             self._feed(begun)
 
@@ -200,13 +240,7 @@ class Guide:
             return
         self._matcher = None
         self._ended = not self._in_call or not self._several
-
-
-def _space(grammar: str) -> str:
-    """The same after white space, with which an answer follows its reasoning."""
-    if not grammar.startswith("start: "):
-        return grammar
-    return "start: /\\s*/ whole\nwhole: " + grammar.removeprefix("start: ")
+        self._fresh = True
 
 
 class _Vocabulary:

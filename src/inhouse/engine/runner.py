@@ -35,7 +35,7 @@ class ModelRunner:
 
     @property
     def layers(self) -> int:
-        """Pauses of a pass."""
+        """Of the model; a pass pauses twice in each."""
         return len(self._model.layers)
 
     @property
@@ -43,7 +43,7 @@ class ModelRunner:
         return self._model.config.vocab_size
 
     def by_layer(self, work: Tokens[Work]) -> Generator[None, None, list[F32 | None]]:
-        """One pass, which pauses after every layer; the logits (V,) after each item of `work` that wants them.
+        """One pass, which pauses twice in every layer; the logits (V,) after each item of `work` that wants them.
 
         Sequences of a pass that does not come to its end are of no more use.
         """

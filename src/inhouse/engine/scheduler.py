@@ -1,7 +1,7 @@
 """Who computes next: many requests, one model, in quanta of a tenth of a second. Knows neither threads nor text.
 
 Requests that are being answered go through the model together, one token each. Prompts are read in chunks, and a pass
-over a chunk pauses after every layer: others are served in between, though the chunk is large enough for full speed.
+over a chunk pauses twice in every layer: others are served in between, though the chunk is large enough for full speed.
 Background requests compute when no interactive one can, or as long as their share of the time allows.
 """
 

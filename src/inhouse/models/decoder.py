@@ -85,7 +85,7 @@ class CausalLM:
                 return hidden
 
     def by_layer(self, segments: Sequence[Segment]) -> Generator[None, None, Array]:
-        """`hidden`, with a pause after every layer: other sequences may be computed before this goes on.
+        """`hidden`, with a pause after every half of a layer: other sequences may be computed before this goes on.
 
         Until it has ended, some layers' states have advanced and others not.
         """
@@ -98,6 +98,7 @@ class CausalLM:
         x = self.backend.embed(self.embedding, ids)
         for i, layer in enumerate(self.layers):
             x = layer.mixer.forward(self.backend, x, rows, [segment.layers[i] for segment in segments])
+            yield
             x = layer.feed_forward.forward(self.backend, x)
             yield
         return x

@@ -13,7 +13,7 @@ from inhouse.server.openai import new_id
 from inhouse.server.service import Service
 from inhouse.server.wire import sse, sse_comment
 
-_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "repetition": "end_turn"}
+_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "repetition": "max_tokens"}
 _SIGNATURE = "inhouse"  # clients send thinking back with it; nothing here needs to be proved
 
 
@@ -36,7 +36,8 @@ class BlockEncoder:
         if answer.text:
             content.append({"type": "text", "text": answer.text})
         content += [{**_tool_use(call), "input": json.loads(call.arguments)} for call in answer.tool_calls]
-        return {**self._message(content, _usage(answer.usage)), **_ending(answer.finish_reason, answer.stop)}
+        message = self._message(content, _usage(answer.usage))
+        return {**message, **_ending(answer.finish_reason, answer.stop), **_truth(answer.finish_reason)}
 
     def _message(self, content: list[dict[str, Any]], usage: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -65,10 +66,8 @@ class BlockEncoder:
             yield self._event("content_block_delta", delta={"type": "input_json_delta", "partial_json": call.arguments})
         if chunk.finish_reason is not None:
             yield from self._close()
-            delta = _ending(chunk.finish_reason, chunk.stop)
-            yield sse(
-                {"type": "message_delta", "delta": delta, "usage": _usage(chunk.usage or Usage())}, "message_delta"
-            )
+            told = {"delta": _ending(chunk.finish_reason, chunk.stop), "usage": _usage(chunk.usage or Usage())}
+            yield sse({"type": "message_delta", **told, **_truth(chunk.finish_reason)}, "message_delta")
 
     def alive(self, progress: Progress | None) -> bytes:
         if self._begun:
@@ -119,6 +118,11 @@ def _ending(reason: str, stop: str | None) -> dict[str, Any]:
     """Why a message ended."""
     stopped = stop is not None and reason == "stop"
     return {"stop_reason": "stop_sequence" if stopped else _REASONS[reason], "stop_sequence": stop if stopped else None}
+
+
+def _truth(reason: str) -> dict[str, Any]:
+    """Our own field, where the API has no word for the true reason: the answer is not whole."""
+    return {"inhouse": {"finish_reason": reason}} if reason == "repetition" else {}
 
 
 def _tool_use(call: ToolCall) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class ChatEncoder:
         if calls:
             message["tool_calls"] = calls
         logprobs = {"content": openai.logprobs(completion.logprobs, self._tokenizer)} if self._logprobs else None
-        return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": completion.finish_reason}
+        return {"index": index, "message": message, "logprobs": logprobs, **openai.ending(completion.finish_reason)}
 
     def begin(self) -> Iterator[bytes]:
         for index in range(self._answers):
@@ -149,6 +149,6 @@ class ChatEncoder:
         logprobs = None
         if self._logprobs and chunk is not None and chunk.logprobs:
             logprobs = {"content": openai.logprobs(chunk.logprobs, self._tokenizer)}
-        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, **openai.ending(finish)}
         usage = {"usage": None} if self._usage else {}
         return sse({**self._head, "object": "chat.completion.chunk", "choices": [choice], **usage, **more})

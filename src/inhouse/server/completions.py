@@ -83,8 +83,10 @@ def _work(service: Service, body: CompletionRequest, prompts: list[Prompt], requ
         "logprobs": body.logprobs,
     }
     params = sampling_params(given, {})
-    urgency = priority(request)
-    return [Continuation(prompt, _seeded(params, index), urgency) for prompt in prompts for index in range(answers)]
+    urgency, shape = priority(request), openai.shape(body.response_format)
+    return [
+        Continuation(prompt, _seeded(params, index), urgency, shape) for prompt in prompts for index in range(answers)
+    ]
 
 
 def _seeded(params: SamplingParams, index: int) -> SamplingParams:
@@ -178,7 +180,7 @@ class TextEncoder:
         }
 
     def _choice(self, index: int, text: str, finish: str | None, logprobs: Any) -> dict[str, Any]:
-        return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
+        return {"index": index, "text": text, "logprobs": logprobs, **openai.ending(finish)}
 
     def _event(self, index: int, text: str, finish: str | None = None, logprobs: Any = None, **more: Any) -> bytes:
         usage = {"usage": None} if self._usage else {}

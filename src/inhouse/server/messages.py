@@ -169,7 +169,10 @@ def _shape(body: MessagesRequest) -> Constraint:
     format = (body.output_config or {}).get("format")
     if format is None:
         return Constraint()
-    schema = format.get("schema") if isinstance(format, dict) and format.get("type") == "json_schema" else None
+    kind = format.get("type") if isinstance(format, dict) else None
+    if kind in ("regex", "grammar"):
+        return openai.spelled(kind, format.get(kind), "output_config.format")
+    schema = format.get("schema") if kind == "json_schema" else None
     if not isinstance(schema, dict):
         raise bad_request("output_config.format: give a json_schema with its schema", "output_config.format")
     return Constraint(json_schema=schema)

@@ -29,6 +29,7 @@ SAMPLING = (
     "ignore_eos",
     "reasoning_budget",
 )
+_FINISH = {"repetition": "length"}  # reasons that OpenAI's API does not know: the answer is not whole
 _ROLES = {"developer": "system", "function": "tool"}
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
@@ -97,6 +98,8 @@ def constraint(
         return None if shape == Constraint() else shape
     if tool is not None and all(entry["function"]["name"] != tool for entry in offered):
         raise bad_request(f"tool_choice: there is no tool {tool!r}", "tool_choice")
+    if tool is not None or choice == "required":
+        shape = Constraint()  # the answer is a call: what its text should look like does not matter
     return Constraint(
         shape.json_schema,
         shape.regex,
@@ -117,10 +120,14 @@ def shape(format: ResponseFormat | None) -> Constraint:
         if format.json_schema is None or format.json_schema.schema_ is None:
             raise bad_request("response_format: give json_schema.schema", "response_format.json_schema")
         return Constraint(json_schema=format.json_schema.schema_)
-    text = format.regex if format.type == "regex" else format.grammar
-    if not text:
-        raise bad_request(f"response_format: give {format.type}", f"response_format.{format.type}")
-    return Constraint(regex=text) if format.type == "regex" else Constraint(grammar=text)
+    return spelled(format.type, format.regex if format.type == "regex" else format.grammar, "response_format")
+
+
+def spelled(kind: str, text: object, where: str) -> Constraint:
+    """A `kind` of constraint (regex or grammar) that field `where` spells out. Raises ApiError."""
+    if not isinstance(text, str) or not text:
+        raise bad_request(f"{where}: give {kind}", f"{where}.{kind}")
+    return Constraint(regex=text) if kind == "regex" else Constraint(grammar=text)
 
 
 def thinks(effort: str | None) -> bool | None:
@@ -182,6 +189,13 @@ def inhouse(spent: Usage) -> dict[str, Any]:
     """Our own field beside a stream's last piece, for clients that did not ask for usage."""
     return {"prompt_tokens": spent.prompt_tokens, "cached_tokens": spent.cached_tokens,
             "completion_tokens": spent.completion_tokens}  # fmt: skip
+
+
+def ending(reason: str | None) -> dict[str, Any]:
+    """A choice's reason to end: one that the API's clients know, and in our own field the true one where it differs."""
+    if reason not in _FINISH:
+        return {"finish_reason": reason}
+    return {"finish_reason": _FINISH[reason], "inhouse": {"finish_reason": reason}}
 
 
 class ReasoningCount:

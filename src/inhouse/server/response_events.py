@@ -53,7 +53,7 @@ class ResponseEncoder:
             "reasoning": {"effort": body.reasoning.effort if body.reasoning else None, "summary": None},
             "store": body.store is not False,
             "temperature": body.temperature,
-            "text": body.text.wire() if body.text else {"format": {"type": "text"}},
+            "text": _format(body),
             "tool_choice": body.wire().get("tool_choice", "auto"),
             "tools": body.wire().get("tools") or [],
             "top_p": body.top_p,
@@ -98,15 +98,17 @@ class ResponseEncoder:
         yield self._event("response.failed", response={**self._response, "status": "failed", "error": told})
 
     def _finish(self, reason: str, spent: Usage) -> bytes:
-        """The last event. The response is complete, or not if it ran out of tokens."""
+        """The last event. The response is complete, or not if it ran out of tokens or went round in circles."""
         used = openai.usage([spent], self._reasoning.tokens)
-        complete = reason != "length"
+        complete = reason not in ("length", "repetition")
         self._response["status"] = "completed" if complete else "incomplete"
         if not complete:
             self._response["incomplete_details"] = {"reason": "max_output_tokens"}
+        if reason == "repetition":
+            self._response["inhouse"] = {"finish_reason": reason}
         self._response["usage"] = {
             "input_tokens": used["prompt_tokens"],
-            "input_tokens_details": used["prompt_tokens_details"],
+            "input_tokens_details": {**used["prompt_tokens_details"], "cache_write_tokens": 0},
             "output_tokens": used["completion_tokens"],
             "output_tokens_details": used["completion_tokens_details"],
             "total_tokens": used["total_tokens"],
@@ -169,6 +171,13 @@ class ResponseEncoder:
         number = self._number
         self._number += 1
         return sse({"type": kind, "sequence_number": number, **fields}, kind)
+
+
+def _format(body: ResponsesRequest) -> dict[str, Any]:
+    """The shape that was asked for, as the API's clients know it: our own kinds are texts to them."""
+    if body.text is None or (body.text.format is not None and body.text.format.type in ("regex", "grammar")):
+        return {"format": {"type": "text"}}
+    return body.text.wire()
 
 
 def _part(kind: str, text: str) -> dict[str, Any]:

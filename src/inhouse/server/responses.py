@@ -74,7 +74,12 @@ def _work(service: Service, body: ResponsesRequest, messages: list[Message], req
     choice = body.tool_choice if isinstance(body.tool_choice, str) else "auto"
     thinking = openai.thinks(body.reasoning.effort if body.reasoning else None)
     flags = service.flags(thinking, None)
-    given = {"temperature": body.temperature, "top_p": body.top_p, "max_tokens": body.max_output_tokens}
+    given = {
+        "temperature": body.temperature,
+        "top_p": body.top_p,
+        "max_tokens": body.max_output_tokens,
+        "reasoning_budget": body.reasoning_budget,
+    }
     return Chat(
         normalised([*system, *messages], stable_prefix=service.settings.stable_prefix),
         sampling_params(given, service.card(flags, tools=tools is not None)),
@@ -172,6 +177,8 @@ def _shape(body: ResponsesRequest) -> Constraint:
         return Constraint()
     if format.type == "json_object":
         return Constraint(json_schema={"type": "object"})
+    if format.type in ("regex", "grammar"):
+        return openai.spelled(format.type, format.regex if format.type == "regex" else format.grammar, "text.format")
     if format.schema_ is None:
         raise bad_request("text.format: give a schema", "text.format.schema")
     return Constraint(json_schema=format.schema_)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 # A value may itself contain "</parameter>": it ends where another parameter, or the end of the function, follows.
@@ -19,6 +19,9 @@ _OPEN_PARAMETER = re.compile(
     r"\s*<parameter=([^>\n]+)>(.*?)(?:</parameter>(?=\s*(?:<parameter=|\Z))|(?=\n<parameter=)|\Z)", re.DOTALL
 )
 _TYPES = ("null", "boolean", "integer", "number", "array", "object", "string")  # the order in which they are tried
+
+_BETWEEN_CALLS = re.compile(r"(?:\s|</?tool_call>|```(?:json)?)*")
+_DECODER = json.JSONDecoder(strict=False)
 
 Schema = Mapping[str, Any]
 
@@ -65,6 +68,29 @@ def json_call(body: str) -> tuple[str, str] | None:
             continue
         return _named(call)
     return None
+
+
+def bare_calls(text: str, names: Collection[str]) -> list[tuple[str, str]]:
+    """(name, JSON arguments) of the Hermes calls without markers that `text` consists of; empty where it is not that.
+
+    Fences and stray markers around them are forgiven. Each must be of one of `names` and have arguments: other JSON
+    has a name, too.
+    """
+    found: list[tuple[str, str]] = []
+    position = _BETWEEN_CALLS.match(text).end()  # type: ignore[union-attr]  # it matches nothing, too
+    if doubled := json_call(text[position:]) if text.startswith("{{", position) else None:
+        return [doubled] if doubled[0] in names else []
+    while position < len(text):
+        try:
+            value, position = _DECODER.raw_decode(text, position)
+        except (ValueError, RecursionError):
+            return []
+        call = _named(value) if isinstance(value, dict) and value.keys() & {"arguments", "parameters"} else None
+        if call is None or call[0] not in names:
+            return []
+        found.append(call)
+        position = _BETWEEN_CALLS.match(text, position).end()  # type: ignore[union-attr]
+    return found
 
 
 def _named(call: Any) -> tuple[str, str] | None:

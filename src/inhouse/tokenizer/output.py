@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from inhouse.tokenizer.calls import ends_in_string, json_call, schemas, xml_arguments
+from inhouse.tokenizer.calls import bare_calls, ends_in_string, json_call, schemas, xml_arguments
 
 Dialect = Literal["qwen3_xml", "hermes_json", "plain"]
 
@@ -235,16 +235,23 @@ class OutputParser:
         return self._no_call(whole=True)
 
     def _bare(self) -> bool:
-        """A whole answer that may be one call without its marker: known only at its end."""
+        """The rest of an answer that may be calls without their markers: known only at its end."""
         if not self._final:
             return False
-        body = self._pending.strip()
-        if fence := _FENCE.match(body):
-            body = body[fence.end() :].removesuffix("```")
-        call = json_call(body)
-        if call and call[0] in self._schemas:
-            return self._call(*call, len(self._pending), more=False)
-        self._step = self._speak
+        found = bare_calls(self._pending, self._schemas)
+        if not found:
+            self._step = self._speak
+            return True
+        for call in found:
+            self._call(*call, len(self._pending), more=False)
+        return True
+
+    def _after_call(self) -> bool:
+        """What follows a call: another without its marker, as small models write it, or anything."""
+        bare = _is_bare_call(self._pending.lstrip())
+        if bare is None and not self._final:
+            return False
+        self._step = self._bare if bare else self._speak
         return True
 
     # What the steps do.
@@ -254,7 +261,8 @@ class OutputParser:
         self._owed = self._owed or self._outside is Reasoning
         self._outside, self._fresh = Text, True
         self._pending, self._space, self._given = self._pending[end:], "", 0
-        self._step = self._xml_rest if more else self._speak
+        hermes = self._dialect == "hermes_json" and self._schemas
+        self._step = self._xml_rest if more else self._after_call if hermes else self._speak
         return True
 
     def _no_call(self, *, until: int | None = None, whole: bool = False) -> bool:
