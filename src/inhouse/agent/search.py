@@ -143,7 +143,8 @@ class Search:
 
     def _ask(self, prompt: Prompt, sampling: Sampling) -> Reply:
         """The answer to a prompt; it ends early when time is up or its code block is closed."""
-        pieces, usage = [prompt.prefill], Usage()
+        pieces = [prompt.prefill]
+        usage: Usage | None = None
         finish: FinishReason | None = None
         stream = self._client.stream(ChatRequest(prompt.messages, sampling=sampling, prefill=prompt.prefill))
         try:
@@ -158,7 +159,11 @@ class Search:
         finally:
             if close := getattr(stream, "close", None):
                 close()
-        return Reply("".join(pieces), finish not in ("stop", "tool_calls"), usage)
+        text = "".join(pieces)
+        if usage is None:  # ended by us, so that the engine did not say; what it had cached is unknown
+            read = sum(self._client.count_tokens(message.content) for message in prompt.messages)
+            usage = Usage(read, 0, self._client.count_tokens(text.removeprefix(prompt.prefill)))
+        return Reply(text, finish not in ("stop", "tool_calls"), usage)
 
     def _judge(
         self, record: _Record, reply: Reply, texts: Mapping[str, str], base: Patch, before: Outcome
