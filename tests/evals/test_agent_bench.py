@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from inhouse.agent.answers import rewritten_file
 from inhouse.client.scripted import ScriptedClient
 from inhouse.client.types import Answer, ChatRequest, Message, Usage
 from inhouse.errors import ParameterError
-from inhouse.evals.agent_bench import Plan, Result, alone, collect_bugs, measure, passes, with_agent, with_answer
+from inhouse.evals.agent_bench import Plan, Result, alone, collect_bugs, measure, passes, with_agent
 from inhouse.evals.agent_report import row, to_markdown
 from inhouse.evals.bugs import Bug, make_bugs, usable
 from inhouse.evals.humaneval import Problem, load_problems
@@ -151,13 +152,13 @@ class TestAnswers:
     )
     def test_functions_of_the_answer_replace_those_of_the_file(self, answer: str) -> None:
         names: dict[str, Any] = {}
-        exec(with_answer(self.FILE, answer), names)
+        exec(rewritten_file(self.FILE, answer), names)
         assert names["two"](4) == 8
         assert names["one"](4) == 4
 
     def test_an_answer_without_any_of_them_is_refused(self) -> None:
         with pytest.raises(EditError, match="no function of the file"):
-            with_answer(self.FILE, "I cannot find it.")
+            rewritten_file(self.FILE, "I cannot find it.")
 
 
 @needs_bubblewrap

@@ -32,6 +32,22 @@ def rewritten_function(text: str, name: str, answer: str) -> str:
     return _with_imports(new, code)
 
 
+def rewritten_file(text: str, answer: str) -> str:
+    """`text` with every function of it that the answer defines replaced; of several versions the last counts.
+
+    Raises EditError when the answer defines none of them, or not in Python.
+    """
+    blocks = fenced_blocks(answer) or [answer]
+    names = {function.name for function in source.functions("", text)}
+    defined = [f.name for block in blocks for f in source.functions("", _even(block)) if f.name in names]
+    if not defined:
+        raise EditError("the answer defines no function of the file; write one whole function in one block")
+    fenced = answer if fenced_blocks(answer) else f"```python\n{answer}\n```"
+    for name in dict.fromkeys(defined):
+        text = rewritten_function(text, name, fenced)
+    return text
+
+
 def rewritten_lines(text: str, first: int, last: int, answer: str) -> str:
     """`text` with lines first..last (from 1, inclusive) replaced by the answer's code block."""
     blocks = fenced_blocks(answer)

@@ -17,24 +17,19 @@ from typing import Any
 
 from inhouse.agent import FixOptions, FixResult, answers, fix
 from inhouse.agent.events import Event, Tried
-from inhouse.agent.prompts import SYSTEM
-from inhouse.client.types import ChatClient, ChatRequest, Message, Sampling, complete
+from inhouse.agent.prompts import plain
+from inhouse.agent.questions import PLAIN_TOKENS
+from inhouse.client.types import ChatClient, ChatRequest, Sampling, complete
 from inhouse.evals.bugs import PACKAGE, Bug, make_bugs, write_files
 from inhouse.evals.humaneval import Problem
 from inhouse.evals.records import Records
 from inhouse.evals.symptoms import examiner
 from inhouse.workspace import Limits, Sandbox, python_paths
-from inhouse.workspace.edits import EditError, fenced_blocks
+from inhouse.workspace.edits import EditError
 from inhouse.workspace.git import git
-from inhouse.workspace.source import functions
 
 _LIMITS = Limits(memory=2 << 30, processes=64, file_size=16 << 20, scratch=64 << 20, output=64 << 10)
 _TEST_SECONDS = 60.0
-_ANSWER_TOKENS = 768
-_ASK = (
-    "A program has a bug.\n\nProblem: {issue}\n\nThe file {path}:\n```python\n{text}```\n\n"
-    "Find the bug and write the corrected function, whole, in one Python code block."
-)
 
 
 @dataclass(frozen=True)
@@ -118,18 +113,15 @@ def measure(
 
 
 def alone(client: ChatClient, bug: Bug) -> Result:
-    """The baseline: one greedy answer, given the right file."""
+    """The baseline: one greedy answer, given the right file; asked as our agent asks where it shows no test."""
     started = time.monotonic()
     text = bug.files[bug.path]
-    ask = _ASK.format(issue=bug.issue, path=bug.path, text=text)
-    request = ChatRequest(
-        [Message("system", SYSTEM), Message("user", ask)], sampling=Sampling(max_tokens=_ANSWER_TOKENS)
-    )
+    request = ChatRequest(plain(bug.issue, bug.path, text), sampling=Sampling(max_tokens=PLAIN_TOKENS))
     answer = complete(client, request)
     seconds = time.monotonic() - started
     said, usage = answer.message.content, answer.usage
     try:
-        new = with_answer(text, said)
+        new = answers.rewritten_file(text, said)
         repaired = passes(bug, {bug.path: new})
         note = "repaired" if repaired else "unchanged" if new == text else "tests fail"
     except EditError as error:
@@ -138,21 +130,6 @@ def alone(client: ChatClient, bug: Bug) -> Result:
         bug.name, repaired, note, 1, usage.prompt_tokens - usage.cached_tokens, usage.completion_tokens,
         round(seconds, 2), said,
     )  # fmt: skip
-
-
-def with_answer(text: str, answer: str) -> str:
-    """A file with every function of the answer's code blocks in place of its own; the last version counts.
-
-    Raises EditError when the answer defines none of the file's functions, or not in Python.
-    """
-    names = [function.name for function in functions("", text)]
-    blocks = fenced_blocks(answer) or [answer]
-    defined = [f.name for block in blocks for f in functions("", block) if f.name in names]
-    if not defined:
-        raise EditError("the answer defines no function of the file")
-    for name in dict.fromkeys(defined):
-        text = answers.rewritten_function(text, name, answer if fenced_blocks(answer) else f"```python\n{answer}\n```")
-    return text
 
 
 def with_agent(client: ChatClient, bug: Bug, plan: Plan, seed: int) -> Result:
