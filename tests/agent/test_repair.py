@@ -69,10 +69,10 @@ def test_a_later_question_tells_what_failed(shop: Repository) -> None:
 def test_the_first_questions_are_greedy_and_show_different_things(shop: Repository) -> None:
     shop.fix([WRONG, "    return 8\n", "    return 7\n", "    return 9\n"], problem="Sums come out too small.")
     assert [event.style for event in shop.events if isinstance(event, events.Tried)] == [
-        "repair", "plain", "anew", "told",
+        "repair", "anew", "plain", "told",
     ]  # fmt: skip
     assert [request.sampling.temperature > 0 for request in shop.requests] == [False, False, False, True]
-    plain, anew = (text_of(request.messages) for request in shop.requests[1:3])
+    anew, plain = (text_of(request.messages) for request in shop.requests[1:3])
     assert "Sums come out too small." in plain
     assert PROGRAM in plain
     assert "assert total" not in plain
@@ -100,6 +100,7 @@ def test_a_part_is_kept_only_once_the_greedy_questions_have_not_repaired_all(sho
     shop.fix(["    return 3\n", WRONG, "    return 0\n", RIGHT])
     assert shop.tried() == ["better", "failed", "failed", "verified"]
     assert "return 3" in text_of(shop.requests[3].messages)
+    assert [event.style for event in shop.events if isinstance(event, events.Tried)].count("plain") == 1
 
 
 def test_the_question_holds_problem_test_message_code_and_values(shop: Repository) -> None:

@@ -8,11 +8,9 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from inhouse.agent.answers import rewritten_file
 from inhouse.client.scripted import ScriptedClient
 from inhouse.client.types import Answer, ChatRequest, Message, Usage
 from inhouse.errors import ParameterError
@@ -22,7 +20,6 @@ from inhouse.evals.bugs import Bug, make_bugs, usable
 from inhouse.evals.humaneval import Problem, load_problems
 from inhouse.evals.symptoms import Symptom, examiner, split_tests
 from inhouse.evals.symptoms import Test as Single
-from inhouse.workspace.edits import EditError
 from inhouse.workspace.source import functions
 
 PROBLEMS = load_problems()
@@ -135,30 +132,6 @@ class TestSymptoms:
     )
     def test_nothing_is_said_of_a_program_that_is_right_or_does_not_run(self, module: str) -> None:
         assert examiner()(module, [Single("assert f(1) == 1", "f(1)", "1")], "f") is None
-
-
-class TestAnswers:
-    FILE = "import math\n\n\ndef one(x):\n    return x\n\n\ndef two(x):\n    return x\n"
-
-    @pytest.mark.parametrize(
-        "answer",
-        [
-            "The bug is in two:\n```python\ndef two(x):\n    return 2 * x\n```\nDone.",
-            "def two(x):\n    return 2 * x\n",
-            "```python\n" + FILE.removesuffix("x\n") + "2 * x\n```",
-            "```python\ndef two(x):\n    return 3 * x\n```\nNo:\n```python\ndef two(x):\n    return 2 * x\n```",
-        ],
-        ids=["function", "no fence", "whole file", "corrected itself"],
-    )
-    def test_functions_of_the_answer_replace_those_of_the_file(self, answer: str) -> None:
-        names: dict[str, Any] = {}
-        exec(rewritten_file(self.FILE, answer), names)
-        assert names["two"](4) == 8
-        assert names["one"](4) == 4
-
-    def test_an_answer_without_any_of_them_is_refused(self) -> None:
-        with pytest.raises(EditError, match="no function of the file"):
-            rewritten_file(self.FILE, "I cannot find it.")
 
 
 @needs_bubblewrap

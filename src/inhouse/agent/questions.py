@@ -1,8 +1,8 @@
 """How a suspect is asked about: which kind of question comes when, at which temperature, with how much room.
 
 The first questions about a suspect are greedy and differ in what they show, since each way reaches bugs that the others
-miss: the function with the failing test and its calls; the problem and the whole file, as somebody without tools would
-ask; the description of the function without its code, so that the wrong line cannot be copied. Later ones are drawn
+miss: the function with the failing test and its calls; the description of the function without its code, so that the
+wrong line cannot be copied; the problem and the whole file, as somebody without tools would ask. Later ones are drawn
 with rising temperature. Asks nothing itself.
 """
 
@@ -38,7 +38,7 @@ class Question:
 
 
 def question(suspect: Suspect, text: str, number: int, *, plain: bool) -> Question:
-    """The `number`-th question (from 0) about a suspect in a file; `plain` ones are wanted once for each file."""
+    """The `number`-th question (from 0) about a suspect in a file; `plain` ones are wanted once for a file."""
     first = greedy(suspect, text, plain=plain)
     if number < len(first):
         return Question(first[number], 0.0)
@@ -50,10 +50,10 @@ def question(suspect: Suspect, text: str, number: int, *, plain: bool) -> Questi
 def greedy(suspect: Suspect, text: str, *, plain: bool) -> tuple[Style, ...]:
     """The kinds of questions that a suspect is asked first, each once."""
     styles: list[Style] = ["repair"]
-    if plain and suspect.kind == "function" and len(text) <= prompts.PLAIN_FILE:
-        styles.append("plain")
     if prompts.is_documented(suspect, text) and suspect.last - suspect.first < prompts.LONG_FUNCTION:
         styles.append("anew")
+    if plain and suspect.kind == "function" and len(text) <= prompts.PLAIN_FILE:
+        styles.append("plain")  # the longest answers, so last
     return tuple(styles)
 
 

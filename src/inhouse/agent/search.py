@@ -82,7 +82,7 @@ class Search:
     def __init__(self, client: ChatClient, bench: Bench, budget: Budget, on_event: OnEvent) -> None:
         self._client, self._bench, self._budget, self._on_event = client, bench, budget, on_event
         self._seen: set[str] = set()
-        self._plain: dict[str, str] = {}  # normal form of a file that was asked about as a whole: by which suspect
+        self._plain: dict[str, tuple[str, str]] = {}  # path: of which version, and with which suspect's turns
         self.attempts = 0
 
     def spent(self) -> bool:
@@ -143,8 +143,9 @@ class Search:
         return questions.greedy(suspect, text, plain=self._wants_plain(suspect, text))
 
     def _wants_plain(self, suspect: Suspect, text: str) -> bool:
-        """Whether this suspect is the one that asks about its file as a whole: the first of those in it."""
-        return self._plain.setdefault(_normal(suspect.path, text), suspect.name) == suspect.name
+        """Whether its file is asked about as a whole in this suspect's turns: the first one's, before any repair."""
+        mine = (_normal(suspect.path, text), suspect.name)
+        return self._plain.setdefault(suspect.path, mine) == mine
 
     def _ask(self, prompt: Prompt, sampling: Sampling) -> Reply:
         """The answer to a prompt; it ends early when time is up or its code block is closed."""
