@@ -65,13 +65,24 @@ class Repository:
     def fix(self, answers: Sequence[Line], test: str | None = None, problem: str = "", **options: object) -> FixResult:
         """Repairs it with scripted answers."""
         chosen = FixOptions(**{"attempts": len(answers), "pythons": [Path(sys.executable)], **options})  # type: ignore[arg-type]
-        client = ScriptedClient(answers)
+        client = ScriptedClient([_begun(answer) if isinstance(answer, str) else answer for answer in answers])
         self.requests = client.requests
         return fix(client, self.root, problem or "The total is one too small.", test, chosen, self.events.append)
 
     def tried(self) -> list[str]:
         """The verdicts so far."""
         return [event.verdict for event in self.events if hasattr(event, "verdict")]
+
+
+def _begun(body: str) -> Script:
+    """An answer that holds the head of `total` where the request does not give it."""
+
+    def answer(request: ChatRequest) -> str:
+        return (
+            body if request.prefill else f'```python\ndef total(prices):\n    """The sum of the prices."""\n{body}```'
+        )
+
+    return answer
 
 
 def text_of(messages: Sequence[Message]) -> str:

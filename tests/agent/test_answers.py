@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inhouse.agent.answers import edited, rewritten_function, rewritten_lines
+from inhouse.agent.answers import edited, rewritten_file, rewritten_function, rewritten_lines
 from inhouse.workspace.edits import EditError
 
 TEXT = """\
@@ -92,3 +92,34 @@ def test_search_and_replace_blocks() -> None:
     assert edited(TEXT, answer) == TEXT.replace("return x", "return -x")
     with pytest.raises(EditError, match="no SEARCH/REPLACE block"):
         edited(TEXT, "return -x")
+
+
+def test_standard_modules_that_an_answer_only_uses_are_imported() -> None:
+    new = rewritten_function(TEXT, "outer", "```python\ndef outer(x):\n    return math.floor(re.sub('a', x.b, x))\n```")
+    assert new.startswith("import re\nimport math\n\n\nclass Box")
+
+
+def test_names_that_the_file_gives_a_value_are_no_modules() -> None:
+    text = "def outer(string):\n    return string\n"
+    assert rewritten_function(text, "outer", fenced("def outer(string):\n    return string.strip()\n")).startswith(
+        "def"
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        fenced("def outer(x):\n    return 2 * x\n"),
+        "def outer(x):\n    return 2 * x\n",
+        fenced(TEXT.replace("    return x\n", "    return 2 * x\n")),
+        fenced("def outer(x):\n    return 3 * x\n") + "\nNo:\n" + fenced("def outer(x):\n    return 2 * x\n"),
+    ],
+    ids=["function", "no fence", "whole file", "corrected itself"],
+)
+def test_functions_of_an_answer_replace_those_of_the_file(answer: str) -> None:
+    assert rewritten_file(TEXT, answer) == TEXT.replace("    return x\n", "    return 2 * x\n")
+
+
+def test_an_answer_without_any_function_of_the_file_is_refused() -> None:
+    with pytest.raises(EditError, match="no function of the file"):
+        rewritten_file(TEXT, "I cannot find it.")

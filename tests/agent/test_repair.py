@@ -57,13 +57,50 @@ def test_the_diff_is_one_that_git_applies(shop: Repository) -> None:
 
 
 def test_a_later_question_tells_what_failed(shop: Repository) -> None:
-    result = shop.fix([WRONG, "    return 7\n", RIGHT])
-    assert (result.status, result.attempts) == ("verified", 3)
-    assert shop.tried() == ["failed", "failed", "verified"]
-    third = text_of(shop.requests[2].messages)
-    assert "This version was tried" in third
-    assert "return 7" in third
-    assert "assert 7 == 3" in third
+    result = shop.fix([WRONG, "    return 8\n", "    return 7\n", RIGHT])
+    assert (result.status, result.attempts) == ("verified", 4)
+    assert shop.tried() == ["failed", "failed", "failed", "verified"]
+    fourth = text_of(shop.requests[3].messages)
+    assert "This version was tried" in fourth
+    assert "return 7" in fourth
+    assert "assert 7 == 3" in fourth
+
+
+def test_the_first_questions_are_greedy_and_show_different_things(shop: Repository) -> None:
+    shop.fix([WRONG, "    return 8\n", "    return 7\n", "    return 9\n"], problem="Sums come out too small.")
+    assert [event.style for event in shop.events if isinstance(event, events.Tried)] == [
+        "repair", "anew", "plain", "told",
+    ]  # fmt: skip
+    assert [request.sampling.temperature > 0 for request in shop.requests] == [False, False, False, True]
+    anew, plain = (text_of(request.messages) for request in shop.requests[1:3])
+    assert "Sums come out too small." in plain
+    assert PROGRAM in plain
+    assert "assert total" not in plain
+    assert "The sum of the prices." in anew
+    assert "assert total([1, 2]) == 3" in anew
+    assert "- 1" not in anew
+
+
+def test_a_file_is_asked_about_as_a_whole_once(shop: Repository) -> None:
+    shop.write("tests/test_prices.py", TESTS.replace("== 20", "== 21"))
+    shop.fix([lambda request: "    return 1\n" if request.prefill else "I do not know."] * 8)
+    styles = [event.style for event in shop.events if isinstance(event, events.Tried)]
+    assert {"shop/prices.py::total", "shop/prices.py::discount"} <= {
+        event.suspect for event in shop.events if isinstance(event, events.Tried)
+    }
+    assert styles.count("plain") == 1
+
+
+def test_a_part_is_kept_only_once_the_greedy_questions_have_not_repaired_all(shop: Repository) -> None:
+    shop.write("tests/test_prices.py", TESTS + "\n\ndef test_more():\n    assert total([2, 2]) == 4\n")
+    result = shop.fix(["    return 3\n", RIGHT])
+    assert shop.tried() == ["better", "verified"]
+    assert "+    return sum(prices)\n" in result.diff
+    shop.events.clear()
+    shop.fix(["    return 3\n", WRONG, "    return 0\n", RIGHT])
+    assert shop.tried() == ["better", "failed", "failed", "verified"]
+    assert "return 3" in text_of(shop.requests[3].messages)
+    assert [event.style for event in shop.events if isinstance(event, events.Tried)].count("plain") == 1
 
 
 def test_the_question_holds_problem_test_message_code_and_values(shop: Repository) -> None:
@@ -76,10 +113,13 @@ def test_the_question_holds_problem_test_message_code_and_values(shop: Repositor
     assert shop.requests[0].prefill == '```python\ndef total(prices):\n    """The sum of the prices."""\n'
 
 
-def test_all_requests_begin_alike_so_that_an_engine_reads_them_once(shop: Repository) -> None:
-    shop.fix([WRONG, WRONG, RIGHT])
-    first = [text_of(request.messages).split("The function")[0] for request in shop.requests]
-    assert len(set(first)) == 1
+def test_questions_with_tests_begin_alike_so_that_an_engine_reads_them_once(shop: Repository) -> None:
+    shop.fix([WRONG, "    return 8\n", "    return 7\n", "    return 9\n", RIGHT])
+    told = [text_of(request.messages) for request in shop.requests if request.prefill]
+    beginning = told[0][: told[0].index("The function")]
+    assert "assert total([1, 2]) == 3" in beginning
+    assert len(told) == 3
+    assert all(text.startswith(beginning[: beginning.index("Available")]) for text in told)
 
 
 def test_without_a_repair_there_is_no_patch_and_it_says_so(shop: Repository, scratch: Path) -> None:
@@ -178,13 +218,13 @@ def test_two_bugs_are_repaired_one_after_the_other(shop: Repository) -> None:
 
 
 def test_attempts_draw_differently_and_another_seed_again(shop: Repository) -> None:
-    shop.fix([WRONG, "    return 0\n"], seed=1)
+    shop.fix([WRONG, "    return 0\n", "    return 7\n", "    return 8\n", "    return 9\n"], seed=1)
     first = [request.sampling for request in shop.requests]
-    shop.fix([WRONG, "    return 0\n"], seed=2)
+    shop.fix([WRONG, "    return 0\n", "    return 7\n", "    return 8\n", "    return 9\n"], seed=2)
     second = [request.sampling for request in shop.requests]
     assert first[0].temperature == 0
-    assert first[1].temperature > 0
-    assert len({sampling.seed for sampling in [*first, *second]}) == 4
+    assert 0 < first[3].temperature < first[4].temperature
+    assert len({sampling.seed for sampling in [*first, *second]}) == 10
 
 
 def test_time_too_short_for_the_tests_is_said(shop: Repository) -> None:

@@ -7,6 +7,7 @@ well, helpers and imports that the file lacks are added: a repair may need more 
 from __future__ import annotations
 
 import ast
+import sys
 import textwrap
 
 from inhouse.workspace import source
@@ -29,7 +30,23 @@ def rewritten_function(text: str, name: str, answer: str) -> str:
     new = replace_function(text, name, code)
     for function in source.functions("", code):
         new = _with_other_function(new, name, function, code)
-    return _with_imports(new, code)
+    return _with_modules(_with_imports(new, code), code)
+
+
+def rewritten_file(text: str, answer: str) -> str:
+    """`text` with every function of it that the answer defines replaced; of several versions the last counts.
+
+    Raises EditError when the answer defines none of them, or not in Python.
+    """
+    blocks = fenced_blocks(answer) or [answer]
+    names = {function.name for function in source.functions("", text)}
+    defined = [f.name for block in blocks for f in source.functions("", _even(block)) if f.name in names]
+    if not defined:
+        raise EditError("the answer defines no function of the file; write one whole function in one block")
+    fenced = answer if fenced_blocks(answer) else f"```python\n{answer}\n```"
+    for name in dict.fromkeys(defined):
+        text = rewritten_function(text, name, fenced)
+    return text
 
 
 def rewritten_lines(text: str, first: int, last: int, answer: str) -> str:
@@ -119,6 +136,35 @@ def _with_imports(text: str, code: str) -> str:
         last = tree.body[0].end_lineno or 0
     lines = text.split("\n")
     return "\n".join([*lines[:last], *missing, *lines[last:]])
+
+
+def _with_modules(text: str, code: str) -> str:
+    """`text` with imports of the standard modules that the answer uses as such and nothing brings.
+
+    An answer that goes on from a function's head has no place to import them.
+    """
+    tree, new = source.parse(text), source.parse(code)
+    if tree is None or new is None:
+        return text
+    used = {
+        node.value.id for node in ast.walk(new) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    missing = sorted((used & sys.stdlib_module_names) - _bound(tree))
+    return _with_imports(text, "\n".join(f"import {name}" for name in missing)) if missing else text
+
+
+def _bound(tree: ast.Module) -> set[str]:
+    """Every name that something in a module gives a value, wherever it holds."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+                found.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+            case ast.alias(name=name, asname=asname):
+                found.add(asname or name.partition(".")[0])
+    return found
 
 
 def _imported(node: ast.stmt) -> set[tuple[str, str]]:

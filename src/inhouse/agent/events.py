@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 Verdict = Literal["verified", "better", "failed", "unchanged", "repeated", "unusable"]
 
+Style = Literal["repair", "plain", "anew", "told", "explain"]  # of a question; see `questions`
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -55,6 +57,7 @@ class Tried:
     cached_tokens: int
     answer_tokens: int
     seconds: float
+    style: Style = "repair"
 
 
 Event: TypeAlias = Prepared | Tested | Located | Asked | Tried

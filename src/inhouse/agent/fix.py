@@ -16,7 +16,7 @@ from inhouse.agent import prompts
 from inhouse.agent.events import Located, OnEvent, Prepared, Tested
 from inhouse.agent.localise import Evidence, suspects
 from inhouse.agent.outcome import Failure, Outcome
-from inhouse.agent.search import Budget, Search
+from inhouse.agent.search import Budget, Case, Search
 from inhouse.agent.verify import Bench, check_baseline, open_bench
 from inhouse.client.types import ChatClient
 from inhouse.workspace import source
@@ -107,7 +107,7 @@ def _repair(
         ranked = suspects(evidence)
         on_event(Located(tuple(suspect.label for suspect in ranked)))
         shown = [(failure, _test_source(bench, failure)) for failure in before.failures[:_SHOWN_FAILURES]]
-        found = search.run(prompts.shared(problem, shown), ranked, texts, patch, before)
+        found = search.run(Case(problem, prompts.shared(problem, shown), texts, patch, before), ranked)
         if found is None:
             break
         patch, before = found.patch, found.outcome

@@ -21,6 +21,8 @@ from inhouse.workspace.calls import Call
 SYSTEM = "You are an expert programmer. You repair bugs with small, correct changes."
 LONG_FUNCTION = 80  # lines; longer ones are edited by SEARCH/REPLACE instead of written anew
 
+PLAIN_FILE = 24_000  # characters; longer files are not asked about as a whole
+
 _MAX_CALLS = 6  # shown of a suspect
 _MAX_NEIGHBOURS = 6  # functions shown by their signature
 _MAX_PROBLEM = 4000  # characters
@@ -78,10 +80,39 @@ def for_suspect(
         prefill = "```python\n" + _head(suspect, text)
     if explain:
         parts.append(f"{ask} First say in one or two sentences what is wrong, then write one code block.")
-        return Prompt(_messages(parts), "", ())
+        return Prompt(_messages(parts), "", ("\n```\n",))
     parts.append(ask)
     stop = (">>>>>>> REPLACE",) if prefill.startswith("<") else ("\n```",)
     return Prompt(_messages(parts), prefill, stop)
+
+
+def plain(problem: str, path: str, text: str) -> tuple[Message, ...]:
+    """The question that somebody without tools would ask: the problem and the file, no tests, no hints."""
+    said = (
+        f"A program has a bug.\n\nProblem: {problem.strip()[:_MAX_PROBLEM]}\n\nThe file {path}:\n{_fenced(text)}\n\n"
+        "Find the bug and write the corrected function, whole, in one Python code block."
+    )
+    return (Message("system", SYSTEM), Message("user", said))
+
+
+def anew(common: str, suspect: Suspect, texts: Mapping[str, str]) -> Prompt:
+    """Ask for a documented function from its description alone: who does not see the wrong line cannot copy it."""
+    head = _head(suspect, texts[suspect.path])
+    function = _function(suspect, texts[suspect.path])
+    around = _neighbours(function, texts)
+    parts = [common, *([f"Available in the program:\n{_fenced(around)}"] if around else [])]
+    parts.append(
+        f"The implementation of `{suspect.name}` in {suspect.path} is wrong and will be replaced. This is what it "
+        f"should do:\n{_fenced(head)}\n\nWrite `{suspect.name}` anew, whole, so that the test passes."
+    )
+    return Prompt(_messages(parts), "```python\n" + head, ("\n```",))
+
+
+def is_documented(suspect: Suspect, text: str) -> bool:
+    """Whether a suspect is a function, and says what it should do."""
+    tree = source.parse(text)
+    node = source.find_node(tree, suspect.name) if tree and suspect.kind == "function" else None
+    return node is not None and len(ast.get_docstring(node) or "") > 0 and len(node.body) > 1
 
 
 def suspect_text(suspect: Suspect, text: str) -> str:
@@ -120,9 +151,7 @@ def _shown(suspect: Suspect, texts: Mapping[str, str]) -> str:
         around = _users(suspect, text) if suspect.path.endswith(".py") else ""
         language = "python" if suspect.path.endswith(".py") else ""
         return f"In {suspect.path}:\n{_fenced(code, language)}" + (f"\nUsed by:\n{_fenced(around)}" if around else "")
-    function = next(
-        f for f in source.functions(suspect.path, text) if f.name == suspect.name and f.first == suspect.first
-    )
+    function = _function(suspect, text)
     parts = []
     if around := _neighbours(function, texts):
         parts.append(f"Available in the program:\n{_fenced(around)}")
@@ -131,6 +160,11 @@ def _shown(suspect: Suspect, texts: Mapping[str, str]) -> str:
     what = "method" if function.owner else "function"
     parts.append(f"The {what} `{suspect.name}` in {suspect.path}:\n{_fenced(code)}")
     return "\n\n".join(parts)
+
+
+def _function(suspect: Suspect, text: str) -> source.Function:
+    found = source.functions(suspect.path, text)
+    return next(f for f in found if f.name == suspect.name and f.first == suspect.first)
 
 
 def _neighbours(function: source.Function, texts: Mapping[str, str]) -> str:

@@ -21,8 +21,8 @@ from inhouse.engine.generation import FEW, Generation
 from inhouse.engine.prefix_tree import Ids, common_prefix
 from inhouse.engine.runner import CHUNK, F32, ModelRunner, Work
 
-QUANTUM = 0.08  # seconds of a pass over a chunk before others have their turn, or one layer where that takes longer
-LONGEST_LAYER = 0.15  # seconds that one layer's pass over a chunk may take
+QUANTUM = 0.08  # seconds of a pass over a chunk before others have their turn, or half a layer where that takes longer
+LONGEST_LAYER = 0.25  # seconds that a pass over a chunk may spend in one layer
 SMALLEST_CHUNK, FIRST_CHUNK = 128, 256  # tokens
 SHARED = 64  # tokens of a prompt that another is just computing: worth waiting for
 
