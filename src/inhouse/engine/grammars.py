@@ -50,7 +50,9 @@ class BareHead(NamedTuple):
         fence = f" {_text(chr(10) + '```')}" if self.fenced else ""
         rules, more = "", ""
         if several and self.braces == 1:
-            more = f" ({_SOME} more)*"
+            # Having written one call with markers, a model may well close the next with one.
+            close = "" if self.fenced else f" {_text(chr(10) + END)}?"
+            more = f"{close} ({_SOME} more{close})*" + ("" if self.fenced else f" {_SOME}?")
             names = [f"tool_{index}" for index in range(len(tools))]
             rules = f"\nmore: {' | '.join(names)}\n" + "\n".join(map(_bare_call, names, tools, tools.values()))
         start = f"start: {_GAP} arguments{end}"
