@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from inhouse.workspace.lexical import name_hash, names
 from inhouse.workspace.repo_map import RepoMap, repo_map
-from inhouse.workspace.symbols import references_in, tags
+from inhouse.workspace.symbols import definitions_in, references_in
 
 SOURCES = {
     "a.py": ("class Box:\n    def lid(self): pass\nLIMIT = 3\n", ["Box", "lid", "LIMIT"]),
@@ -52,12 +54,20 @@ def repository(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("path", SOURCES)
 def test_definitions_of_every_language(path: str) -> None:
     text, names = SOURCES[path]
-    assert [d.name for d in tags(path, text.encode()).definitions] == names
+    assert [d.name for d in definitions_in(path, text.encode())] == names
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_letters_tell_what_a_parser_does(path: str) -> None:
+    text, found = SOURCES[path]
+    defined, used = names(path, text.encode())
+    assert {name_hash(name) for name in found} <= set(defined.tolist())
+    assert {name_hash(name) for name in found if len(name) > 2} <= set(used.tolist())
 
 
 def test_broken_and_foreign_files() -> None:
-    assert [d.name for d in tags("a.py", b"def good(): pass\ndef bad(:\n\xff\xfe").definitions][:1] == ["good"]
-    assert tags("a.txt", b"def f(): pass").definitions == ()
+    assert [d.name for d in definitions_in("a.py", b"def good(): pass\ndef bad(:\n\xff\xfe")][:1] == ["good"]
+    assert definitions_in("a.txt", b"def f(): pass") == ()
 
 
 def test_references_leave_out_comments_and_strings() -> None:
@@ -87,6 +97,60 @@ def test_symbols(repository: Path) -> None:
         assert [(p.path, p.line) for p in index.references("Engine")][:2] == [("pkg/user0.py", 1), ("pkg/user0.py", 6)]
         assert len(index.references("Engine")) == 16
         assert index.definitions("nothing_here") == []
+        assert index.definitions("Engine", "pkg/core.py") == index.definitions("Engine", "pkg") != []
+        assert index.definitions("Engine", "pkg/user1.py") == index.definitions("Engine", "pk") == []
+        assert {p.path for p in index.references("Engine", "pkg/user1.py")} == {"pkg/user1.py"}
+        assert len(index.references("Engine", limit=3)) == 3
+
+
+def test_a_definition_that_only_a_parser_tells(tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("int *find_it\n(int a,\n int b)\n/* { */\n{ return 0; }\n")
+    with RepoMap(tmp_path) as index:
+        assert [(p.path, p.line) for p in index.definitions("find_it")] == [("a.c", 1)]
+
+
+def test_few_changes_are_known_at_once_and_many_draw_the_map_anew(repository: Path, tmp_path: Path) -> None:
+    for number in range(200):
+        (repository / f"more{number}.py").write_text(f"def more{number}():\n    return {number}\n")
+    with RepoMap(repository, tmp_path / "cache") as index:
+        assert index.count() == 210
+        drawn = index.refresh().graph
+        (repository / "late.py").write_text("from pkg.core import Engine\n\n\ndef late():\n    return Engine\n")
+        (repository / "more7.py").unlink()
+        assert [p.path for p in index.definitions("late")] == ["late.py"]
+        assert "late.py" in {p.path for p in index.references("Engine")}
+        assert index.definitions("more7") == []
+        assert index.refresh().graph is drawn
+        for number in range(100, 110):
+            (repository / f"more{number}.py").write_text(f"def other{number}():\n    return {number}\n")
+        assert index.refresh().graph is not drawn
+        assert "other105" in index.text(["other105"], 8, count)
+
+
+def test_a_file_that_was_only_touched_changes_nothing(repository: Path) -> None:
+    with RepoMap(repository) as index:
+        drawn = index.refresh().graph
+        for path in (repository / "pkg").iterdir():
+            os.utime(path, (1, 1))
+        assert index.refresh().graph is drawn
+        assert index.read_files == 10
+
+
+def test_a_damaged_cache_begins_anew(repository: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    text = repo_map(repository, [], 50, count, cache)
+    (place,) = cache.glob("*.sqlite")
+    place.write_bytes(b"no database at all" * 100)
+    assert repo_map(repository, [], 50, count, cache) == text
+
+
+def test_several_processes_read_a_large_tree(tmp_path: Path) -> None:
+    for number in range(2100):
+        (tmp_path / f"f{number}.py").write_text(f"def name{number}():\n    return name{number // 2}()\n")
+    with RepoMap(tmp_path) as index:
+        assert index.count() == 2100
+        assert [p.path for p in index.definitions("name2099")] == ["f2099.py"]
+        assert [p.path for p in index.references("name1049")] == ["f2098.py", "f2099.py"]
 
 
 def test_only_changes_are_read_again(repository: Path, tmp_path: Path) -> None:

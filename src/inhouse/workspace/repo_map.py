@@ -1,14 +1,12 @@
 """A map of a repository: the definitions that matter most, in as many tokens as there are to spend.
 
 Files point at the files that define the names they use; PageRank over that graph, drawn towards what the task mentions,
-tells which definitions a reader needs first (the idea: aider's repository map). What single files hold is kept by the
-hash of their content in a SQLite file, so that a second look reads only what changed.
+tells which definitions a reader needs first (the idea: aider's repository map). The graph is made of names as letters
+tell them (`lexical`), which is quick; files that are shown, or asked about, are parsed (`symbols`), and what that gives
+is kept by the hash of their content. All is kept in a SQLite file, so that a second look reads only what changed.
 
-How the agent uses it: `RepoMap(root, cache)` once per session; `text(mentioned, budget, count_tokens)` goes into the
-first user message, after everything that never changes, with the words of the task as `mentioned`; the `symbols` tool
-answers with `definitions(name)` and `references(name)`. Each call sees the files as they are now.
-
-Knows nothing of models or prompts. Reads files, follows no links, runs only `git ls-files`.
+How the agent uses it: the map goes into the first message, drawn once in a session; the `symbols` tool asks for
+definitions and references. Each call sees the files as they are now. Knows nothing of models or prompts.
 """
 
 from __future__ import annotations
@@ -16,31 +14,34 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import multiprocessing
 import os
 import sqlite3
-import stat
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from inhouse.workspace.git import listed, toplevel
-from inhouse.workspace.symbols import Definition, is_source, name_hash, references_in, tags
+from inhouse.workspace.lexical import name_hash
+from inhouse.workspace.ranking import Graph, Numbers, draw, graph_from
+from inhouse.workspace.source_files import Stamp, read_names, read_source, stamps, state_of
+from inhouse.workspace.symbols import Definition, definitions_in, references_in
 
-_SKIPPED = frozenset({".git", ".hg", ".svn", "__pycache__", "node_modules", ".venv", "venv", ".tox", "build", "dist"})
-_WORTH_PROCESSES = 1500  # files to read before a second process pays for its start
-_COMMON = 0.2  # a name that more than this share of the files use tells nothing
-_DAMPING, _ROUNDS = 0.85, 20
 _STALE = 0.02  # the graph is drawn anew when more than this share of the files has changed
 _SHOWN_FILES = 400
 _MENTIONED = 10  # times as important as other files and names
-_VERSION = 1
-
-Words = NDArray[np.uint32]
+_TELLING = 20  # files that define a mentioned name; of more, none is meant
+_SEARCHED = 2000  # files that are parsed for a definition which letters alone did not tell
+_AT_ONCE = 500  # files in one question to the index
+_VERSION = 2
+_TABLES = """
+PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;
+CREATE TABLE IF NOT EXISTS files (
+  path TEXT PRIMARY KEY, changed INTEGER, size INTEGER, digest BLOB, defined BLOB, used BLOB, drawn INTEGER);
+CREATE TABLE IF NOT EXISTS parsed (digest BLOB PRIMARY KEY, definitions TEXT);
+CREATE TABLE IF NOT EXISTS graph (part TEXT PRIMARY KEY, data BLOB);
+"""
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,20 @@ class Place:
 
 
 @dataclass(frozen=True)
-class _Graph:
-    """Who uses whose names: `source` uses something of `target` with `weight`; `uses` counts files per name."""
+class _Drawn:
+    """The graph, the files that its numbers stand for, and what the tree was like when it was last looked at."""
 
+    graph: Graph
     paths: tuple[str, ...]
-    source: NDArray[np.int32]
-    target: NDArray[np.int32]
-    weight: NDArray[np.float32]
-    names: Words
-    uses: NDArray[np.int32]
+    state: bytes
+
+    @cached_property
+    def by_name(self) -> dict[str, list[int]]:
+        """Numbers of files by the last part of their path."""
+        found: dict[str, list[int]] = {}
+        for number, path in enumerate(self.paths):
+            found.setdefault(path.rpartition("/")[2], []).append(number)
+        return found
 
 
 def repo_map(
@@ -78,7 +84,10 @@ def repo_map(
 
 
 class RepoMap:
-    """The index of one repository. `cache`: the folder for its SQLite file; None keeps it in memory."""
+    """The index of one repository. `cache`: the folder for its SQLite file; None keeps it in memory.
+
+    Raises OSError, WorkspaceError, sqlite3.Error where the files, git or the cache cannot be used.
+    """
 
     def __init__(self, root: Path, cache: Path | None = None) -> None:
         self.root = root.resolve()
@@ -87,13 +96,8 @@ class RepoMap:
             cache.mkdir(parents=True, exist_ok=True)
             name = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:20]
             place = str(cache / f"{name}-{_VERSION}.sqlite")
-        self._base = sqlite3.connect(place, timeout=30)
-        self._base.executescript(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
-            "CREATE TABLE IF NOT EXISTS tags (digest BLOB PRIMARY KEY, definitions TEXT, defined BLOB, used BLOB);"
-            "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, changed INTEGER, size INTEGER, digest BLOB);"
-            "CREATE TABLE IF NOT EXISTS graph (part TEXT PRIMARY KEY, data BLOB);"
-        )
+        self._base = _opened(place)
+        self._drawn: _Drawn | None = None
         self.read_files = 0  # by the latest refresh
 
     def __enter__(self) -> RepoMap:
@@ -102,22 +106,27 @@ class RepoMap:
     def __exit__(self, *_: object) -> None:
         self._base.close()
 
-    def definitions(self, name: str) -> list[Place]:
-        """Where a name is defined."""
+    def count(self) -> int:
+        """How many source files there are."""
         self.refresh()
-        return [
-            Place(path, found.line, found.kind, found.text.strip())
-            for path, _ in self._holding("defined", name)
-            for found in self._definitions(path)
-            if found.name == name
-        ]
+        return int(self._base.execute("SELECT count(*) FROM files").fetchone()[0])
 
-    def references(self, name: str, limit: int = 200) -> list[Place]:
-        """Where a name is used, comments and strings left out."""
-        self.refresh()
+    def definitions(self, name: str, under: str = "") -> list[Place]:
+        """Where a name is defined, in the whole repository or `under` a path of it."""
+        graph = self.refresh().graph
+        paths = self._holding(graph.defining(name_hash(name)), "defined", name, under)
+        found = self._defined_in(paths, name)
+        if not found:
+            paths = self._holding(graph.using(name_hash(name)), "used", name, under)
+            found = self._defined_in(paths[:_SEARCHED], name)
+        return found
+
+    def references(self, name: str, under: str = "", limit: int = 200) -> list[Place]:
+        """Where a name is used, comments and strings left out; the first ones, by path."""
+        graph = self.refresh().graph
         found: list[Place] = []
-        for path, _ in self._holding("used", name):
-            lines = references_in(path, _read(self.root, path), name)
+        for path in self._holding(graph.using(name_hash(name)), "used", name, under):
+            lines = references_in(path, read_source(self.root, path), name)
             found += [Place(path, line, "reference", text) for line, text in lines]
             if len(found) >= limit:
                 return found[:limit]
@@ -125,169 +134,159 @@ class RepoMap:
 
     def text(self, mentioned: Iterable[str], budget: int, count_tokens: Callable[[str], int]) -> str:
         """The map in at most `budget` tokens; empty when not even one definition fits."""
-        graph = self.refresh()
-        if not graph.paths:
-            return ""
+        drawn = self.refresh()
         words = list(mentioned)
-        rank = _page_rank(graph, self._preferred(graph, words))
+        rank = drawn.graph.rank_near(self._meant(drawn, words))
         named = {word.rpartition(".")[2].rpartition("/")[2] for word in words}
-        order = np.argsort(-rank, kind="stable")[:_SHOWN_FILES]
+        order = [int(number) for number in np.argsort(-rank, kind="stable")[:_SHOWN_FILES]]
+        tags = dict(self._definitions([drawn.paths[number] for number in order]))
+        uses = _uses(drawn.graph, tags.values())
         scored: list[tuple[float, str, Definition]] = []
-        for index in order:
-            path = graph.paths[int(index)]
+        for number in order:
+            path = drawn.paths[number]
             stressed = _MENTIONED if any(f"/{path}".endswith(f"/{word}") for word in words) else 1
-            for definition in self._definitions(path):
-                uses = _lookup(graph.names, graph.uses, name_hash(definition.name))
-                score = float(rank[index]) * (1 + math.log1p(uses)) * stressed
+            for definition in tags.get(path, ()):
+                score = float(rank[number]) * (1 + math.log1p(uses[definition.name])) * stressed
                 score *= _MENTIONED if definition.name in named else 1
                 scored.append((score / (2 if definition.name.startswith("_") else 1), path, definition))
         scored.sort(key=lambda item: (-item[0], item[1], item[2].line))
         return _fitting(scored, budget, count_tokens)
 
-    def refresh(self) -> _Graph:
-        """Bring the index up to date with the files; returns the graph that ranks them."""
+    def refresh(self) -> _Drawn:
+        """Bring the index up to date with the files."""
+        now = stamps(self.root)
+        state = state_of(now)
+        drawn = self._drawn or self._stored()
+        self.read_files = 0
+        if drawn is None or drawn.state != state:
+            gone = self._update(now)
+            unknown = self._base.execute("SELECT count(*) FROM files WHERE NOT drawn").fetchone()[0]
+            known = set(drawn.paths) if drawn is not None else set()
+            if drawn is None or gone + unknown + len(known - now.keys()) > _STALE * len(now):
+                drawn = self._draw(state)
+            else:
+                drawn = _Drawn(drawn.graph, drawn.paths, state)
+                self._base.execute("INSERT OR REPLACE INTO graph VALUES ('state', ?)", (state,))
+            self._base.commit()
+        self._drawn = drawn
+        return drawn
+
+    def _update(self, now: dict[str, Stamp]) -> int:
+        """Read what changed; returns how many known files are gone."""
         known = {row[0]: row[1:] for row in self._base.execute("SELECT path, changed, size, digest FROM files")}
-        now = _stated(self.root)
-        changed = [path for path, status in now.items() if known.get(path, ())[:2] != status]
+        changed = [path for path, stamp in now.items() if known.get(path, ())[:2] != stamp]
         gone = [path for path in known if path not in now]
         self.read_files = len(changed)
-        if changed or gone:
-            self._read_in(changed, now)
-            self._base.executemany("DELETE FROM files WHERE path = ?", ((path,) for path in gone))
-            self._base.commit()
-        graph = self._stored_graph()
-        if graph is None or _difference(graph.paths, now, changed) > _STALE * len(now):
-            graph = self._draw()
-        return graph
-
-    def _read_in(self, paths: Sequence[str], now: dict[str, tuple[int, int]]) -> None:
-        done = {row[0] for row in self._base.execute("SELECT digest FROM tags")}
-        for rows in _tagged(self.root, paths, done):
+        for rows in read_names(self.root, changed):
+            same = [path for path, digest, _, _ in rows if path in known and known[path][2] == digest]
             self._base.executemany(
-                "INSERT OR IGNORE INTO tags VALUES (?, ?, ?, ?)", (row[1:] for row in rows if row[2] is not None)
+                "UPDATE files SET changed = ?, size = ? WHERE path = ?", ((*now[path], path) for path in same)
             )
+            new = [row for row in rows if row[0] not in set(same)]
             self._base.executemany(
-                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", ((row[0], *now[row[0]], row[1]) for row in rows)
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, 0)",
+                ((row[0], *now[row[0]], *row[1:]) for row in new),
             )
+        self._base.executemany("DELETE FROM files WHERE path = ?", ((path,) for path in gone))
+        return len(gone)
 
-    def _definitions(self, path: str) -> list[Definition]:
-        row = self._base.execute(
-            "SELECT definitions FROM tags JOIN files USING (digest) WHERE path = ?", (path,)
-        ).fetchone()
-        return [Definition(*item) for item in json.loads(row[0])] if row else []
-
-    def _holding(self, column: str, name: str) -> list[tuple[str, None]]:
-        """The files whose hashes hold a name's."""
-        wanted = np.uint32(name_hash(name))
-        rows = self._base.execute(f"SELECT path, {column} FROM files JOIN tags USING (digest) ORDER BY path")
-        needle = wanted.tobytes()
-        return [(path, None) for path, data in rows if needle in data and wanted in np.frombuffer(data, np.uint32)]
-
-    def _preferred(self, graph: _Graph, mentioned: Sequence[str]) -> NDArray[np.float64]:
-        """Where a random reader starts anew: anywhere, but rather at what is mentioned."""
-        start = np.ones(len(graph.paths))
-        number = {path: index for index, path in enumerate(graph.paths)}
-        for word in mentioned:
-            if word in number:
-                start[number[word]] += len(graph.paths)
-                continue
-            if "/" in word or "." in word:
-                ends = [index for path, index in number.items() if path.endswith("/" + word)]
-                start[ends] += len(graph.paths) / max(1, len(ends))
-            for path, _ in self._holding("defined", word.rpartition(".")[2]) if len(word) > 2 else ():
-                if path in number:
-                    start[number[path]] += len(graph.paths) / 4
-        chosen: NDArray[np.float64] = start / start.sum()
-        return chosen
-
-    def _draw(self) -> _Graph:
-        rows = self._base.execute(
-            "SELECT path, defined, used FROM files JOIN tags USING (digest) ORDER BY path"
-        ).fetchall()
-        graph = _graph([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
-        parts = {
-            "paths": "\0".join(graph.paths).encode("utf-8", "surrogateescape"), "source": graph.source.tobytes(),
-            "target": graph.target.tobytes(), "weight": graph.weight.tobytes(), "names": graph.names.tobytes(),
-            "uses": graph.uses.tobytes(),
-        }  # fmt: skip
+    def _draw(self, state: bytes) -> _Drawn:
+        rows = self._base.execute("SELECT path, defined, used FROM files ORDER BY path").fetchall()
+        graph = draw([row[1] for row in rows], [row[2] for row in rows])
+        paths = tuple(row[0] for row in rows)
+        parts = {**graph.parts(), "paths": "\0".join(paths).encode("utf-8", "surrogateescape"), "state": state}
         self._base.executemany("INSERT OR REPLACE INTO graph VALUES (?, ?)", parts.items())
-        self._base.commit()
-        return graph
+        self._base.execute("UPDATE files SET drawn = 1 WHERE NOT drawn")
+        return _Drawn(graph, paths, state)
 
-    def _stored_graph(self) -> _Graph | None:
+    def _stored(self) -> _Drawn | None:
         parts = dict(self._base.execute("SELECT part, data FROM graph"))
         if not parts:
             return None
         text = parts["paths"].decode("utf-8", "surrogateescape")
-        return _Graph(
-            tuple(text.split("\0")) if text else (),
-            np.frombuffer(parts["source"], np.int32),
-            np.frombuffer(parts["target"], np.int32),
-            np.frombuffer(parts["weight"], np.float32),
-            np.frombuffer(parts["names"], np.uint32),
-            np.frombuffer(parts["uses"], np.int32),
-        )
+        return _Drawn(graph_from(parts), tuple(text.split("\0")) if text else (), parts["state"])
+
+    def _defined_in(self, paths: Sequence[str], name: str) -> list[Place]:
+        return [
+            Place(path, found.line, found.kind, found.text.strip())
+            for path, definitions in self._definitions(paths)
+            for found in definitions
+            if found.name == name
+        ]
+
+    def _definitions(self, paths: Sequence[str]) -> Iterator[tuple[str, list[Definition]]]:
+        """What files define, each parsed once for each content; files that are gone are left out."""
+        for at in range(0, len(paths), _AT_ONCE):
+            some = paths[at : at + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            rows = self._base.execute(
+                f"SELECT path, digest, definitions FROM files LEFT JOIN parsed USING (digest) WHERE path IN ({marks})",
+                some,
+            ).fetchall()
+            by_path = {path: (digest, text) for path, digest, text in rows}
+            for path in some:
+                if path not in by_path:
+                    continue
+                digest, text = by_path[path]
+                if text is not None:
+                    yield path, [Definition(*item) for item in json.loads(text)]
+                    continue
+                found = list(definitions_in(path, read_source(self.root, path)))
+                text = json.dumps([(d.name, d.kind, d.line, d.text) for d in found])
+                self._base.execute("INSERT OR REPLACE INTO parsed VALUES (?, ?)", (digest, text))
+                yield path, found
+        self._base.commit()
+
+    def _holding(self, numbers: Numbers, column: str, name: str, under: str) -> list[str]:
+        """The files of these numbers, and those that the graph does not know yet and that hold a name."""
+        assert self._drawn is not None
+        found = {self._drawn.paths[number] for number in numbers}
+        needle = np.uint32(name_hash(name))
+        for path, data in self._base.execute(f"SELECT path, {column} FROM files WHERE NOT drawn"):
+            if needle in np.frombuffer(data, np.uint32):
+                found.add(path)
+        return sorted(path for path in found if not under or f"{path}/".startswith(f"{under}/"))
+
+    def _meant(self, drawn: _Drawn, mentioned: Sequence[str]) -> dict[int, float]:
+        """Where a reader begins rather than elsewhere: files that are mentioned, and that define what is."""
+        start: dict[int, float] = {}
+
+        def add(numbers: Iterable[int], weight: float) -> None:
+            some = list(numbers)
+            for number in some if len(some) <= _TELLING else ():
+                start[number] = start.get(number, 0.0) + weight / len(some)
+
+        files = len(drawn.paths)
+        for word in mentioned:
+            if "/" in word or "." in word:
+                same = drawn.by_name.get(word.rpartition("/")[2], ())
+                add((number for number in same if f"/{drawn.paths[number]}".endswith(f"/{word}")), files)
+            name = word.rpartition(".")[2]
+            if len(name) > 2:
+                add((int(number) for number in drawn.graph.defining(name_hash(name))), files / 4)
+        return start
 
 
-def _difference(paths: Sequence[str], now: dict[str, tuple[int, int]], changed: Sequence[str]) -> int:
-    known = set(paths)
-    return len(known ^ now.keys()) + sum(path in known for path in changed)
+def _opened(place: str) -> sqlite3.Connection:
+    """The index; one that is damaged begins anew."""
+    for again in (True, False):
+        base = sqlite3.connect(place, timeout=30)
+        try:
+            base.executescript(_TABLES)
+            return base
+        except sqlite3.DatabaseError as error:
+            base.close()
+            if isinstance(error, sqlite3.OperationalError) or not again:
+                raise
+            for suffix in ("", "-wal", "-shm"):
+                Path(place + suffix).unlink(missing_ok=True)
+    raise AssertionError("unreachable")
 
 
-def _graph(paths: Sequence[str], defined: Sequence[bytes], used: Sequence[bytes]) -> _Graph:
-    """Edges from each file to the files that define what it uses, rare names counting more."""
-    names, owners = _joined(defined)
-    order = np.argsort(names, kind="stable")
-    names, owners = names[order], owners[order]
-    words, users = _joined(used)
-    first = np.searchsorted(names, words, "left")
-    count = np.searchsorted(names, words, "right") - first
-    keep = count > 0
-    words, users, first, count = words[keep], users[keep], first[keep], count[keep]
-    distinct, inverse, uses = np.unique(words, return_inverse=True, return_counts=True)
-    spread = uses[inverse]
-    keep = (spread <= max(20, _COMMON * len(paths))) & (count <= 20)
-    words, users, first, count, spread = words[keep], users[keep], first[keep], count[keep], spread[keep]
-    source = np.repeat(users, count)
-    offset = np.arange(len(source)) - np.repeat(np.cumsum(count) - count, count)
-    target = owners[np.repeat(first, count) + offset]
-    weight = np.repeat(1 / (count * np.sqrt(spread)), count)
-    other = source != target
-    pair = source[other].astype(np.int64) * len(paths) + target[other]
-    edges, where = np.unique(pair, return_inverse=True)
-    total = np.bincount(where, weight[other], len(edges))
-    return _Graph(
-        tuple(paths),
-        (edges // max(1, len(paths))).astype(np.int32),
-        (edges % max(1, len(paths))).astype(np.int32),
-        total.astype(np.float32),
-        distinct.astype(np.uint32),
-        uses.astype(np.int32),
-    )
-
-
-def _joined(blobs: Sequence[bytes]) -> tuple[Words, NDArray[np.int32]]:
-    """All hashes of all files, and the number of the file of each."""
-    sizes = [len(blob) // 4 for blob in blobs]
-    return np.frombuffer(b"".join(blobs), np.uint32), np.repeat(np.arange(len(blobs), dtype=np.int32), sizes)
-
-
-def _page_rank(graph: _Graph, start: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Brin and Page (1998), personalised; what files without edges hold goes back to the start."""
-    size = len(graph.paths)
-    out = np.bincount(graph.source, graph.weight, size)
-    share = graph.weight / np.maximum(out, 1e-12)[graph.source]
-    rank: NDArray[np.float64] = start.copy()
-    for _ in range(_ROUNDS):
-        moved = np.bincount(graph.target, share * rank[graph.source], size)
-        loose = rank[out == 0].sum()
-        rank = _DAMPING * (moved + loose * start) + (1 - _DAMPING) * start
-    return rank
-
-
-def _lookup(names: Words, uses: NDArray[np.int32], wanted: int) -> int:
-    at = int(np.searchsorted(names, np.uint32(wanted)))
-    return int(uses[at]) if at < len(names) and int(names[at]) == wanted else 0
+def _uses(graph: Graph, tags: Iterable[Sequence[Definition]]) -> dict[str, int]:
+    """How many files hold each of the names that are defined."""
+    names = list({definition.name for definitions in tags for definition in definitions})
+    return dict(zip(names, map(int, graph.uses([name_hash(name) for name in names])), strict=True))
 
 
 def _fitting(scored: Sequence[tuple[float, str, Definition]], budget: int, count: Callable[[str], int]) -> str:
@@ -312,70 +311,3 @@ def _rendered(scored: Sequence[tuple[float, str, Definition]]) -> str:
     for path, lines in files.items():
         blocks.append("\n".join([f"{path}:", *(f"{line:5d} {text}" for line, text in sorted(lines.items()))]))
     return "\n".join(blocks) + "\n" if blocks else ""
-
-
-def _stated(root: Path) -> dict[str, tuple[int, int]]:
-    """The source files of a tree with the time of their last change and their size; ignored ones are left out."""
-    if toplevel(root) is not None:
-        names: Iterable[str] = listed(root, "--cached", "--others", "--exclude-standard", "--deduplicate")
-    else:
-        names = _walked(root)
-    found = {}
-    base = f"{root}/"
-    for path in names:
-        if is_source(path):
-            try:
-                status = os.lstat(base + path)
-            except OSError:
-                continue
-            if stat.S_ISREG(status.st_mode):
-                found[path] = (status.st_mtime_ns, status.st_size)
-    return found
-
-
-def _walked(root: Path) -> Iterable[str]:
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if name not in _SKIPPED]
-        here = os.path.relpath(folder, root)
-        yield from names if here == "." else (f"{here}/{name}" for name in names)
-
-
-_Row = tuple[str, bytes, str | None, bytes | None, bytes | None]
-
-
-def _tagged(root: Path, paths: Sequence[str], done: set[bytes]) -> Iterable[list[_Row]]:
-    """Rows for the index, in pieces; on several processors where there is much to read."""
-    pieces = [(root, paths[at : at + 250], done if len(done) < 1000 else set()) for at in range(0, len(paths), 250)]
-    workers = min(os.cpu_count() or 1, 8)
-    if len(paths) < _WORTH_PROCESSES or workers == 1:
-        yield from map(_read_piece, pieces)
-        return
-    # Not forked: a process with threads (an engine's) must not be.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(_read_piece, pieces)
-
-
-def _read_piece(piece: tuple[Path, Sequence[str], set[bytes]]) -> list[_Row]:
-    root, paths, done = piece
-    rows: list[_Row] = []
-    for path in paths:
-        data = _read(root, path)
-        # Languages differ by suffix, so it is part of what is hashed.
-        digest = hashlib.blake2b(data, digest_size=16, person=path.rpartition(".")[2].encode()[:16]).digest()
-        if digest in done:
-            rows.append((path, digest, None, None, None))
-            continue
-        found = tags(path, data)
-        text = json.dumps([(d.name, d.kind, d.line, d.text) for d in found.definitions])
-        defined = np.unique(np.array([name_hash(d.name) for d in found.definitions], np.uint32))
-        rows.append((path, digest, text, defined.tobytes(), np.array(found.identifiers, np.uint32).tobytes()))
-    return rows
-
-
-def _read(root: Path, path: str) -> bytes:
-    try:
-        descriptor = os.open(root / path, os.O_RDONLY | os.O_NOFOLLOW)
-        with os.fdopen(descriptor, "rb") as file:
-            return file.read()
-    except OSError:
-        return b""

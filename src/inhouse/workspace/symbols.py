@@ -1,24 +1,20 @@
-"""Where names are defined and used: tree-sitter definitions and identifiers of single files. Keeps nothing.
+"""Where names are defined and used in a file, by its language's own grammar (tree-sitter). Keeps nothing.
 
-`tags` is what the repository's index stores of a file; `references_in` finds the exact places of a name, leaving out
-comments and strings. Languages are told by suffix. Knows nothing of repositories, caches or ranks.
+Languages are told by suffix. Knows nothing of repositories, caches or ranks.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePosixPath
 
 from tree_sitter import Language, Parser, Query, QueryCursor, Tree
 
 MAX_BYTES = 512 << 10  # of a file; larger ones are generated
 _MAX_LINE = 110  # characters kept of a definition's first line
-_IDENTIFIER = re.compile(rb"[A-Za-z_$][A-Za-z0-9_$]{2,}")
 
 _C = """
 (function_definition declarator: (function_declarator declarator: (identifier) @function))
@@ -109,58 +105,48 @@ class Definition:
     text: str
 
 
-@dataclass(frozen=True)
-class Tags:
-    """What a file defines, in order, and the hashes of all identifiers in it (see `name_hash`), sorted."""
-
-    definitions: tuple[Definition, ...] = ()
-    identifiers: tuple[int, ...] = ()
-
-
 def is_source(path: str) -> bool:
     """Whether a path is of a language that is understood here."""
-    return PurePosixPath(path).suffix in _BY_SUFFIX
+    return path[path.rfind(".") :] in _BY_SUFFIX
 
 
-def name_hash(name: str | bytes) -> int:
-    """32 bits that stand for a name in the index."""
-    return zlib.crc32(name.encode() if isinstance(name, str) else name)
-
-
-def tags(path: str, data: bytes) -> Tags:
-    """The tags of a file. Broken code gives what can be made out."""
+def definitions_in(path: str, data: bytes) -> tuple[Definition, ...]:
+    """What a file defines, in the order of its lines. Broken code gives what can be made out."""
     if len(data) > MAX_BYTES or not is_source(path):
-        return Tags()
-    parse, query = _tools(_BY_SUFFIX[PurePosixPath(path).suffix])
-    lines = data.split(b"\n")
-    found = []
-    for kind, nodes in QueryCursor(query).captures(parse(data).root_node).items():
-        for node in nodes:
-            row = node.start_point[0]
-            name = data[node.start_byte : node.end_byte].decode("utf-8", "replace")
-            text = lines[row].decode("utf-8", "replace").rstrip()[:_MAX_LINE]
-            found.append(Definition(name, kind, row + 1, text))
-    found.sort(key=lambda definition: definition.line)
-    hashes = {name_hash(name) for name in _IDENTIFIER.findall(data)}
-    return Tags(tuple(found), tuple(sorted(hashes)))
+        return ()
+    parse, query = _tools(_BY_SUFFIX[path[path.rfind(".") :]])
+    return _definitions(parse(data), query, data)
 
 
 def references_in(path: str, data: bytes, name: str) -> list[tuple[int, str]]:
     """The lines (from 1, with their text) that use a name without defining it, comments and strings left out."""
     if not is_source(path) or name.encode() not in data or len(data) > MAX_BYTES:
         return []
-    parse, _ = _tools(_BY_SUFFIX[PurePosixPath(path).suffix])
-    root = parse(data).root_node
-    own = {definition.line for definition in tags(path, data).definitions if definition.name == name}
+    parse, query = _tools(_BY_SUFFIX[path[path.rfind(".") :]])
+    tree = parse(data)
+    own = {definition.line for definition in _definitions(tree, query, data) if definition.name == name}
     lines = data.split(b"\n")
     found: dict[int, str] = {}
     for match in re.finditer(rb"(?<![\w$])" + re.escape(name.encode()) + rb"(?![\w$])", data):
-        node = root.descendant_for_byte_range(match.start(), match.end())
+        node = tree.root_node.descendant_for_byte_range(match.start(), match.end())
         if node is not None and node.type.endswith("identifier"):
             row = node.start_point[0]
             if row + 1 not in own:
                 found[row + 1] = lines[row].decode("utf-8", "replace").strip()[:_MAX_LINE]
     return sorted(found.items())
+
+
+def _definitions(tree: Tree, query: Query, data: bytes) -> tuple[Definition, ...]:
+    lines = data.split(b"\n")
+    found = []
+    for kind, nodes in QueryCursor(query).captures(tree.root_node).items():
+        for node in nodes:
+            row = node.start_point[0]
+            name = data[node.start_byte : node.end_byte].decode("utf-8", "replace")
+            text = lines[row].decode("utf-8", "replace").rstrip()[:_MAX_LINE]
+            found.append(Definition(name, kind, row + 1, text))
+    found.sort(key=lambda definition: definition.line)
+    return tuple(found)
 
 
 @cache
