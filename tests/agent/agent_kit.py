@@ -37,7 +37,7 @@ REPAIR = {"path": "shop.py", "old_str": "result -= price", "new_str": "result +=
 _NUMBERS = iter(range(1_000_000))
 
 
-def call(name: str, **arguments: Any) -> ToolCall:
+def call(name: str, /, **arguments: Any) -> ToolCall:
     return ToolCall(f"call_{next(_NUMBERS)}", name, json.dumps(arguments))
 
 
@@ -45,7 +45,7 @@ def answer(*calls: ToolCall, text: str = "", reasoning: str = "", usage: Usage =
     return Answer(Message("assistant", text, reasoning, calls), "tool_calls" if calls else "stop", usage)
 
 
-def do(name: str, **arguments: Any) -> Answer:
+def do(name: str, /, **arguments: Any) -> Answer:
     """An answer of one call."""
     return answer(call(name, **arguments))
 

@@ -49,6 +49,20 @@ def test_a_repair_is_verified_and_nothing_is_touched_before_it_is_applied(shop: 
     assert shop.git("status", "--porcelain") == " M shop/prices.py\n"
 
 
+def test_questions_begin_with_the_map_of_a_repository_that_is_not_small(shop: Repository, tmp_path: Path) -> None:
+    for number in range(12):
+        shop.write(f"shop/till{number}.py", f"from shop.prices import total\n\nTILL{number} = total([])\n")
+    shop.fix([WRONG, RIGHT], map_tokens=200, maps=tmp_path / "maps")
+    first, second = (text_of(request.messages[1:]) for request in shop.requests)
+    head = first[: first.index("Problem:")]
+    assert "definitions that most of the code leans on" in head
+    assert "    6 def total(prices):" in head
+    assert second.startswith(head)
+    (tmp_path / "file").write_text("")
+    assert shop.fix([RIGHT], map_tokens=200, maps=tmp_path / "file").status == "verified"
+    assert [event for event in shop.events if isinstance(event, events.Noted)]
+
+
 def test_the_diff_is_one_that_git_applies(shop: Repository) -> None:
     result = shop.fix([RIGHT])
     (shop.root.parent / "repair.patch").write_text(result.diff)

@@ -43,14 +43,18 @@ _ENTRIES = 60  # of the root folder
 
 
 def facts(desk: Desk, overview: str = "") -> str:
-    """What is true of the repository as the session begins. `overview` describes its code."""
+    """What is true of the repository as the session begins. `overview` describes its code.
+
+    It comes last: it depends on the task, and all before it can be the same in the next session.
+    """
     parts = [
         f"Workspace: {desk.root}\nSystem: {platform.system()}, {time.strftime('%A, %Y-%m-%d')}",
         _history(desk),
         f"Tests: {desk.test}" if desk.test else "",
         _quoted("AGENTS.md", _text(desk, "AGENTS.md"), _RULES),
         _quoted("README.md", _text(desk, "README.md"), _README),
-        overview or _listing(desk),
+        _listing(desk),
+        overview,
     ]
     return "<facts>\n" + "\n\n".join(part for part in parts if part) + "\n</facts>"
 

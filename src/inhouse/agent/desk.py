@@ -31,6 +31,8 @@ class Room:
 class Desk:
     """`root` is a real path. `test` is the user's test command, `python` the interpreter of the project's tests.
 
+    `maps` is the folder that keeps what is known of repositories' code; None keeps nothing.
+
     While `read_only` is set, commands run in the second room, which may not write to the workspace.
     """
 
@@ -43,10 +45,12 @@ class Desk:
         test: str | None = None,
         python: Path | None = None,
         checks: Sequence[Check] = (),
+        maps: Path | None = None,
     ) -> None:
         self.root = root
         self.test = test
         self.python = python
+        self.maps = maps
         self.test_seconds = 600.0
         self.read_only = False
         self._writing = Room(runner, Shell(runner))
@@ -97,6 +101,7 @@ def open_desk(
     test: str | None = None,
     pythons: Sequence[Path] = (),
     checks: Callable[[Runner, Path], Sequence[Check]] = lambda runner, root: (),
+    maps: Path | None = None,
 ) -> Desk:
     """A desk in the user's own repository; `pythons` run tests where the project has none of its own.
 
@@ -109,7 +114,7 @@ def open_desk(
     if isinstance(runner, Sandbox):
         runner.probe()
         reader = replace(runner, writable=False)
-    return Desk(root, runner, reader=reader, test=test, python=python, checks=checks(runner, root))
+    return Desk(root, runner, reader=reader, test=test, python=python, checks=checks(runner, root), maps=maps)
 
 
 def _runner(root: Path, python: Path | None, *, sandboxed: bool) -> Sandbox | Unconfined:

@@ -60,7 +60,14 @@ class Tried:
     style: Style = "repair"
 
 
-Event: TypeAlias = Prepared | Tested | Located | Asked | Tried
+@dataclass(frozen=True)
+class Noted:
+    """Something went wrong that the repair can do without."""
+
+    text: str
+
+
+Event: TypeAlias = Prepared | Tested | Located | Asked | Tried | Noted
 OnEvent: TypeAlias = Callable[[Event], None]
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from inhouse.agent import prompts
-from inhouse.agent.events import Located, OnEvent, Prepared, Tested
+from inhouse.agent.events import Located, Noted, OnEvent, Prepared, Tested
 from inhouse.agent.localise import Evidence, suspects
 from inhouse.agent.outcome import Failure, Outcome
+from inhouse.agent.overview import overview
 from inhouse.agent.search import Budget, Case, Search
 from inhouse.agent.verify import Bench, check_baseline, open_bench
 from inhouse.client.types import ChatClient
@@ -30,7 +31,10 @@ _SHOWN_FAILURES = 2  # to the model; more would only make its prompt long
 
 @dataclass(frozen=True)
 class FixOptions:
-    """`minutes` for all, `attempts` at most, `test_timeout` seconds; `pythons` run tests of projects without one."""
+    """`minutes` for all, `attempts` at most, `test_timeout` seconds; `pythons` run tests of projects without one.
+
+    `map_tokens` are for the map of a repository that is not small (0: no map), `maps` is where maps are kept.
+    """
 
     minutes: float = 10.0
     attempts: int = 60
@@ -38,6 +42,8 @@ class FixOptions:
     sandboxed: bool = True
     test_timeout: float = 300.0
     pythons: Sequence[Path] = ()
+    map_tokens: int = 0
+    maps: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,14 @@ class FixResult:
     failing: tuple[str, ...] = ()
     attempts: int = 0
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What the user wrote, and what is said of the repository besides; the same in all questions."""
+
+    problem: str
+    overview: str
 
 
 def fix(
@@ -83,8 +97,9 @@ def fix(
         if before.passed:
             reason = "all tests pass, so no patch could be verified; add a test that shows the problem"
             return FixResult("nothing_fails", reason, command, seconds=time.monotonic() - started)
+        around = _overview(client, checkout.repository, problem, options, on_event)
         search = Search(client, bench, Budget(deadline, options.attempts, options.seed), on_event)
-        patch, after = _repair(bench, search, problem, before, deadline, on_event)
+        patch, after = _repair(bench, search, _Task(problem, around), before, deadline, on_event)
         seconds = time.monotonic() - started
         failing = tuple(sorted(after.failing))
         if not after.passed:
@@ -96,18 +111,30 @@ def fix(
         )  # fmt: skip
 
 
+def _overview(client: ChatClient, repo: Path, problem: str, options: FixOptions, on_event: OnEvent) -> str:
+    """The map of the repository; "" where there is none, or it cannot be drawn."""
+    if options.map_tokens <= 0:
+        return ""
+    try:
+        return overview(repo, problem, options.map_tokens, client.count_tokens, options.maps)
+    except Exception as error:  # of a disk, a parser, a process that was killed: nothing that a repair needs
+        on_event(Noted(f"there is no map of the repository: {error}"))
+        return ""
+
+
 def _repair(
-    bench: Bench, search: Search, problem: str, before: Outcome, deadline: float, on_event: OnEvent
+    bench: Bench, search: Search, task: _Task, before: Outcome, deadline: float, on_event: OnEvent
 ) -> tuple[Patch, Outcome]:
     """The best patch and the outcome with it. Each patch that repairs a part is the base for looking for the rest."""
     patch: Patch = {}
     while not before.passed and not search.spent():
         texts = {**bench.texts(), **patch}
-        evidence = _evidence(bench, problem, before, texts, patch, deadline)
+        evidence = _evidence(bench, task.problem, before, texts, patch, deadline)
         ranked = suspects(evidence)
         on_event(Located(tuple(suspect.label for suspect in ranked)))
         shown = [(failure, _test_source(bench, failure)) for failure in before.failures[:_SHOWN_FAILURES]]
-        found = search.run(Case(problem, prompts.shared(problem, shown), texts, patch, before), ranked)
+        common = prompts.shared(task.problem, shown, task.overview)
+        found = search.run(Case(task.problem, common, texts, patch, before), ranked)
         if found is None:
             break
         patch, before = found.patch, found.outcome

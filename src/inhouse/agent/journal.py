@@ -46,6 +46,10 @@ class Journal:
         """These messages take the place of all before."""
         self._add("compacted", messages=[message_json(message) for message in messages])
 
+    def overview(self, text: str) -> None:
+        """The map of the repository that the first message holds."""
+        self._add("overview", text=text)
+
     def turn(self, reason: str, text: str) -> None:
         self._add("turn", reason=reason, text=text)
 

@@ -15,6 +15,7 @@ from inhouse.agent.acting import Acting
 from inhouse.agent.asking import Asking, Reply
 from inhouse.agent.desk import Desk
 from inhouse.agent.journal import Journal
+from inhouse.agent.overview import map_tokens, overview
 from inhouse.agent.permissions import Permissions
 from inhouse.agent.session import Session
 from inhouse.agent.state import INTERRUPTED
@@ -23,6 +24,7 @@ from inhouse.agent.tools.base import AgentTool
 from inhouse.agent.tools.edit import edit_tools
 from inhouse.agent.tools.plan import Item, finish_tool, todo_tool
 from inhouse.agent.tools.shell import bash_tool
+from inhouse.agent.tools.symbols import symbols_tool
 from inhouse.agent.tools.tests import tests_tool
 from inhouse.agent.tools.view import search_tool, view_tool
 from inhouse.client.types import ChatClient, Message, Sampling, Usage
@@ -35,7 +37,10 @@ _SMALLEST_ANSWER = 256
 
 @dataclass(frozen=True)
 class AgentOptions:
-    """`context` is the model's, in tokens. The limits are of one turn; `turns` counts answers of the model."""
+    """`context` is the model's, in tokens. The limits are of one turn; `turns` counts answers of the model.
+
+    `map_tokens` are for the map of the repository: None is in proportion to the context, 0 is no map.
+    """
 
     context: int = 32_768
     turns: int | None = None
@@ -43,6 +48,7 @@ class AgentOptions:
     tokens: int | None = None  # computed: answers, and what of the prompts was not in the cache
     answer_tokens: int = 8_192
     thinking_budget: int | None = 8_192
+    map_tokens: int | None = None
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.6, top_p=0.95, top_k=20))
 
 
@@ -67,7 +73,7 @@ class _Turn:
 class Agent:
     """One session's agent. Use from one thread at a time.
 
-    `extra` are tools beyond our own; `overview` describes the code, asked for once, as a session begins.
+    `extra` are tools beyond our own.
     """
 
     def __init__(
@@ -80,7 +86,6 @@ class Agent:
         on_step: OnStep = lambda step: None,
         *,
         extra: Sequence[AgentTool] = (),
-        overview: Callable[[], str] = lambda: "",
     ) -> None:
         self.desk = desk
         self.permissions = permissions
@@ -88,12 +93,11 @@ class Agent:
         self.on_step = on_step
         self.journal = Journal(session, desk.root)
         self._client = client
-        self._overview = overview
         self._system = Message("system", session.header.system)
         self._meter = context.Meter(client, options.context)
         own = [
-            bash_tool(desk), view_tool(desk), *edit_tools(desk), search_tool(desk), tests_tool(desk),
-            todo_tool(self._planned), finish_tool(),
+            bash_tool(desk), view_tool(desk), *edit_tools(desk), search_tool(desk), symbols_tool(desk),
+            tests_tool(desk), todo_tool(self._planned), finish_tool(),
         ]  # fmt: skip
         self.tools = {tool.name: tool for tool in [*own, *extra]}
         for call in self.journal.state.open_calls():
@@ -114,7 +118,7 @@ class Agent:
         self.journal.checkpoint()
         if prompt is not None:
             first = not self.journal.state.messages
-            text = briefing.first_message(self.desk, prompt, self._overview()) if first else prompt
+            text = briefing.first_message(self.desk, prompt, self._overview(prompt)) if first else prompt
             self.journal.message(Message("user", text), prompt)
         acting = Acting(self.desk, self.tools, self.permissions, self.journal, self.on_step, cancelled)
         reason, text = self._work(turn, acting, self._asking(cancelled))
@@ -141,6 +145,21 @@ class Agent:
     def close(self) -> None:
         """End the shells; the session is closed by whoever opened it."""
         self.desk.close()
+
+    def _overview(self, prompt: str) -> str:
+        """The map of the repository: drawn once in a session, kept in it, and done without where it fails."""
+        wanted = self.options.map_tokens
+        budget = map_tokens(self.options.context) if wanted is None else wanted
+        if self.journal.state.overview or budget <= 0:
+            return self.journal.state.overview
+        try:
+            text = overview(self.desk.root, prompt, budget, self._client.count_tokens, self.desk.maps)
+        except Exception as error:  # of a disk, a parser, a process that was killed: nothing that the task needs
+            self.on_step(Warned("map", f"there is no map of the repository: {error}"))
+            return ""
+        if text:
+            self.journal.overview(text)
+        return text
 
     def _asking(self, cancelled: Callable[[], bool]) -> Asking:
         tools = [tool.tool for tool in self.tools.values()]
@@ -227,8 +246,8 @@ class Agent:
             except ContextLengthError:
                 text = ""
         kept = context.Kept(
-            briefing.facts(self.desk), state.prompts, state.plan, self.journal.changed_paths(), state.failing,
-            state.tests_passed,
+            briefing.facts(self.desk, state.overview), state.prompts, state.plan, self.journal.changed_paths(),
+            state.failing, state.tests_passed,
         )  # fmt: skip
         tail = context.last_exchange(state.messages, self._meter)
         self.journal.compacted([Message("user", context.summary(kept, text)), *tail])

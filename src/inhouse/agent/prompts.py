@@ -43,9 +43,12 @@ class Earlier:
     result: str
 
 
-def shared(problem: str, failures: Sequence[tuple[Failure, str]]) -> str:
-    """The part that all requests begin with; each failure comes with the source of its test ("" when unknown)."""
-    parts = [f"A program has a bug.\n\nProblem: {problem.strip()[:_MAX_PROBLEM]}"]
+def shared(problem: str, failures: Sequence[tuple[Failure, str]], overview: str = "") -> str:
+    """The part that all requests begin with; each failure comes with the source of its test ("" when unknown).
+
+    `overview` describes the repository; it stays the same when a part is repaired and other tests fail.
+    """
+    parts = ["A program has a bug.", *([overview] if overview else []), f"Problem: {problem.strip()[:_MAX_PROBLEM]}"]
     for failure, test in failures:
         if test:
             parts.append(f"This test fails:\n{_fenced(test)}")

@@ -31,6 +31,7 @@ class State:
     prompts: list[str] = field(default_factory=list)  # of the user, word for word
     plan: list[Item] = field(default_factory=list)
     changes: list[ChangeStep] = field(default_factory=list)  # that can be undone
+    overview: str = ""  # the map of the repository, as it was when the session began
     first_checkpoint: str = ""
     last_checkpoint: str = ""
     failing: tuple[str, ...] = ()
@@ -48,6 +49,8 @@ class State:
                 self.prompts.append(record["prompt"])
         elif kind == "compacted":
             self.messages = [message_from(message) for message in record["messages"]]
+        elif kind == "overview":
+            self.overview = record["text"]
         elif kind == "plan":
             self.plan = [Item(item["text"], item["status"]) for item in record["items"]]
         elif kind == "tests":

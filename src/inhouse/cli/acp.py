@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 def _agent(args: argparse.Namespace, connection: Connection, repo: Path, on_step: OnStep, approver: Approver) -> Agent:
     found = [environment_python(), shutil.which("python3"), sys.executable]
     pythons = tuple(dict.fromkeys(Path(path) for path in found if path))
-    desk = open_desk(repo, sandboxed=True, pythons=pythons, checks=project_checks)
+    desk = open_desk(repo, sandboxed=True, pythons=pythons, checks=project_checks, maps=home() / "maps")
     session = Session.create(home() / "sessions", desk.root, connection.model, SYSTEM)
     options = AgentOptions(context=connection.context, answer_tokens=min(8192, connection.context // 4))
     return Agent(connection.client, desk, session, Permissions(args.mode, approver), options, on_step)

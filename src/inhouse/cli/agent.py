@@ -298,7 +298,14 @@ def _mcp_tools(args: argparse.Namespace) -> Iterator[Sequence[AgentTool]]:
 
 def _desk(args: argparse.Namespace, repo: Path) -> Desk:
     try:
-        return open_desk(repo, sandboxed=not args.unconfined, test=args.test, pythons=_pythons(), checks=project_checks)
+        return open_desk(
+            repo,
+            sandboxed=not args.unconfined,
+            test=args.test,
+            pythons=_pythons(),
+            checks=project_checks,
+            maps=home() / "maps",
+        )
     except SandboxError as error:
         raise SandboxError(f"{error}; or say --unconfined to run commands with your own rights") from None
 

@@ -10,11 +10,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from inhouse.agent import FixOptions, FixResult, fix
+from inhouse.agent.overview import map_tokens
 from inhouse.cli.chat_client import largest_model
 from inhouse.cli.common import (
     Subparsers,
@@ -22,6 +24,7 @@ from inhouse.cli.common import (
     command,
     confirm,
     environment_python,
+    home,
     model_path,
     positive,
 )
@@ -41,6 +44,7 @@ exit codes:
   4    nothing fails, so there is nothing that a patch could be verified by
   130  interrupted; nothing was changed"""
 _EXIT = {"verified": 0, "no_patch": 3, "nothing_fails": 4}
+_MAP_TOKENS = 1024  # at most: each repair reads the map once, and a small model reads slowly
 _ENDINGS = {signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
@@ -85,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         sandboxed=_sandboxed(args),
         test_timeout=args.test_timeout,
         pythons=_pythons(),
+        maps=home() / "maps",
     )
     with _ended_by_signals():
         return _report(args, _repair(args, model, problem, options))
@@ -95,6 +100,7 @@ def _repair(args: argparse.Namespace, model: Path, problem: str, options: FixOpt
         view.loading(model.name)
         with open_llm(model, args) as llm:
             client = InProcessClient(llm, template_flags={"enable_thinking": False})
+            options = replace(options, map_tokens=min(_MAP_TOKENS, map_tokens(llm.context)))
             return fix(client, args.repo, problem, args.test, options, view.show)
 
 

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.status import Status
 
 from inhouse.agent import Event, as_json
-from inhouse.agent.events import Asked, Located, Prepared, Tested, Tried
+from inhouse.agent.events import Asked, Located, Noted, Prepared, Tested, Tried
 
 _SHOWN = 3  # failing tests and suspects that are named
 _MARKS = {"verified": "[green]✓[/]", "better": "[green]+[/]"}
@@ -80,6 +80,8 @@ class RepairView:
                 self._doing(f"attempt {event.attempt}: {event.suspect}")
             case Tried():
                 self._line(self._tried(event))
+            case Noted():
+                self._line(f"[yellow]![/] {escape(event.text)}")
 
     def _tested(self, event: Tested) -> str:
         failing = [name for name in event.failing if name]
