@@ -1,10 +1,11 @@
-"""`inhouse acp` with the protocol's own client over stdio: a prompt, a permission, a diff, a cancelled turn."""
+"""`inhouse acp` with the protocol's own client over stdio: prompts, permissions, diffs, cancelling, loading, output."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,127 @@ class Editor:
 
     def on_connect(self, conn: Any) -> None:
         pass
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [update for update in self.updates if isinstance(update, kind)]
+
+
+def session_with(
+    server: Server,
+    environment: dict[str, str],
+    editor: Editor,
+    talk: Callable[[Any], Coroutine[Any, Any, None]],
+    **capabilities: Any,
+) -> None:
+    """Starts the agent and talks with it."""
+
+    async def run() -> None:
+        command = [sys.executable, "-m", "inhouse", "acp", "--url", server.url, "--mode", "auto"]
+        async with acp.spawn_agent_process(editor, *command, env=environment) as (agent, _):  # type: ignore[arg-type]
+            own = schema.ClientCapabilities(**capabilities)
+            began = await agent.initialize(protocol_version=acp.PROTOCOL_VERSION, client_capabilities=own)
+            assert began.agent_capabilities is not None
+            assert began.agent_capabilities.load_session
+            await talk(agent)
+
+    asyncio.run(run())
+
+
+def test_a_stored_session_is_listed_and_loaded_with_its_history(repo: Path, environment: dict[str, str]) -> None:
+    edit = {"path": "app.py", "old_str": "x = 1", "new_str": "x = 2"}
+    check = {"command": "python3 -c 'import app; print(app.x)'"}
+    server = Server(("str_replace", edit), ("bash", check), "Done.", "Still here.")
+    ids: list[str] = []
+
+    async def begin(agent: Any) -> None:
+        ids.append((await agent.new_session(cwd=str(repo), mcp_servers=[])).session_id)
+        await agent.prompt(session_id=ids[0], prompt=[acp.text_block("Make x 2.")])
+
+    first, second = Editor(), Editor()
+    session_with(server, environment, first, begin)
+
+    async def go_on(agent: Any) -> None:
+        (listed,) = (await agent.list_sessions(cwd=str(repo))).sessions
+        assert (listed.session_id, listed.title, listed.cwd) == (ids[0], "Make x 2.", str(repo))
+        assert (await agent.list_sessions(cwd=str(repo.parent))).sessions == []
+        for wrong in ({"session_id": "no"}, {"session_id": ids[0], "cwd": str(repo.parent)}, {"session_id": ".."}):
+            with pytest.raises(acp.RequestError):
+                await agent.load_session(**{"cwd": str(repo), "mcp_servers": [], **wrong})
+        loaded = await agent.load_session(cwd=str(repo), session_id=ids[0], mcp_servers=[])
+        assert loaded.modes.current_mode_id == "auto"
+        told = list(second.updates)
+        done = await agent.prompt(session_id=ids[0], prompt=[acp.text_block("Are you there?")])
+        assert done.stop_reason == "end_turn"
+        kinds = [type(update).__name__ for update in told]
+        assert kinds == [
+            "UserMessageChunk", "ToolCallStart", "ToolCallProgress", "ToolCallStart", "ToolCallProgress",
+            "AgentMessageChunk",
+        ]  # fmt: skip
+        assert told[0].content.text == "Make x 2."
+        assert (told[1].content[0].old_text, told[1].content[0].new_text) == ("x = 1", "x = 2")
+        assert told[1].content[0].path == str(repo / "app.py")
+        assert told[4].content[0].content.text == "2"
+
+    session_with(server, environment, second, go_on)
+    server.close()
+    earlier = server.asked[2]["messages"]
+    assert server.asked[3]["messages"][: len(earlier)] == earlier
+
+
+def test_output_is_shown_as_it_comes_and_no_terminal_of_the_editors_is_used(
+    repo: Path, environment: dict[str, str]
+) -> None:
+    server = Server(("bash", {"command": "echo one; sleep 1; echo two; exit 3"}), "Done.")
+    editor = Editor()  # has no method for terminals: a call of one would fail
+
+    async def talk(agent: Any) -> None:
+        session = await agent.new_session(cwd=str(repo), mcp_servers=[])
+        await agent.prompt(session_id=session.session_id, prompt=[acp.text_block("Go.")])
+
+    session_with(server, environment, editor, talk, terminal=True)
+    server.close()
+    running = [update for update in editor.of(schema.ToolCallProgress) if update.status is None]
+    assert "one" in running[0].content[0].content.text
+    assert "two" not in running[0].content[0].content.text
+    assert editor.of(schema.UsageUpdate)[0].size == 16384
+
+
+def test_a_terminal_that_only_shows_gets_the_output(repo: Path, environment: dict[str, str]) -> None:
+    server = Server(("bash", {"command": "echo one; (exit 3)"}), ("bash", {"command": "true"}), "Done.")
+    editor = Editor()
+
+    async def talk(agent: Any) -> None:
+        session = await agent.new_session(cwd=str(repo), mcp_servers=[])
+        await agent.prompt(session_id=session.session_id, prompt=[acp.text_block("Go.")])
+
+    session_with(server, environment, editor, talk, field_meta={"terminal_output": True})
+    server.close()
+    started = editor.of(schema.ToolCallStart)[0]
+    assert started.content[0].terminal_id == started.field_meta["terminal_info"]["terminal_id"]
+    meta = [update.field_meta for update in editor.of(schema.ToolCallProgress)]
+    printed = "".join(one["terminal_output"]["data"] for one in meta if "terminal_output" in one)
+    assert printed.startswith("one")
+    assert [one["terminal_exit"]["exit_code"] for one in meta if "terminal_exit" in one] == [3, 0]
+
+
+def test_the_editors_mcp_servers_are_used(repo: Path, environment: dict[str, str]) -> None:
+    script = repo.parent / "sums.py"
+    script.write_text(
+        "from mcp.server.mcpserver import MCPServer\nserver = MCPServer('sums')\n@server.tool()\n"
+        "def add(a: int, b: int) -> str:\n    return str(a + b)\nserver.run('stdio')\n"
+    )
+    server = Server(("sums_add", {"a": 1, "b": 2}), "Done.")
+    editor = Editor()
+
+    async def talk(agent: Any) -> None:
+        sums = schema.McpServerStdio(name="sums", command=sys.executable, args=[str(script)], env=[])
+        session = await agent.new_session(cwd=str(repo), mcp_servers=[sums])
+        await agent.prompt(session_id=session.session_id, prompt=[acp.text_block("Add.")])
+
+    session_with(server, environment, editor, talk)
+    server.close()
+    assert len(editor.asked) == 1
+    assert editor.of(schema.ToolCallProgress)[-1].content[0].content.text == "3"
 
 
 def test_a_whole_session(repo: Path, environment: dict[str, str]) -> None:

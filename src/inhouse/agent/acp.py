@@ -1,14 +1,15 @@
 """The Agent Client Protocol: an editor's prompts to turns, a turn's steps to the editor's updates. Knows no model.
 
 The protocol lives in an event loop, a session's agent in a thread of its own: the sandbox's processes end with the
-thread that started them. Questions of permission wait in that thread for the editor's answer.
+thread that started them. Questions of permission wait in that thread for the editor's answer. What an editor is told of
+a step is `acp_updates`' affair.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
@@ -18,19 +19,49 @@ from typing import Any, TypeVar
 import acp
 from acp import schema
 
+from inhouse.agent.acp_updates import Reporter, content, kind_of, shows_terminals
 from inhouse.agent.loop import Agent
+from inhouse.agent.mcp import McpServer
 from inhouse.agent.permissions import MODES, Approver, Question, Reply
-from inhouse.agent.steps import Called, Calling, Ended, OnStep, Planned, Said, Step, Thought
+from inhouse.agent.replay import told
+from inhouse.agent.steps import Ended, OnStep, Step
 from inhouse.errors import InhouseError
 
-_KINDS: dict[str, schema.ToolKind] = {"read": "read", "edit": "edit", "execute": "execute", "state": "think"}
 _STOPS: dict[str, schema.StopReason] = {
     "finished": "end_turn", "answered": "end_turn", "cancelled": "cancelled", "max_tokens": "max_tokens",
 }  # fmt: skip
-_PLAN: dict[str, schema.PlanEntryStatus] = {"pending": "pending", "in_progress": "in_progress", "done": "completed"}
 _LOOK = 0.1  # seconds between two looks at whether a question was cancelled
 
-Open = Callable[[Path, OnStep, Approver], Agent]  # the agent of a new session in a folder
+
+@dataclass(frozen=True)
+class Wanted:
+    """A session that an editor asks for: new in a folder, or stored before (`id`), with the editor's MCP servers."""
+
+    cwd: Path
+    id: str | None = None
+    servers: Sequence[McpServer] = ()
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The agent of a session, and what ends both."""
+
+    agent: Agent
+    close: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A session on disk."""
+
+    id: str
+    repo: str
+    title: str
+    changed: str  # ISO 8601
+
+
+Open = Callable[[Wanted, OnStep, Approver], Opened]
+Listing = Callable[[], Iterable[Stored]]
 T = TypeVar("T")
 
 
@@ -39,56 +70,100 @@ class _Session:
     """One conversation: its agent, made and used in `thread` alone."""
 
     thread: ThreadPoolExecutor
+    id: str = ""
     cancelled: threading.Event = field(default_factory=threading.Event)
-    agent: Agent | None = None
+    opened: Opened | None = None
+
+    @property
+    def agent(self) -> Agent:
+        assert self.opened is not None
+        return self.opened.agent
 
 
 class AcpAgent:
-    """What an editor talks to. `open_agent` makes the agent of a session."""
+    """What an editor talks to. `open_session` makes the agent of a session, `stored` lists those that can be loaded."""
 
-    def __init__(self, open_agent: Open, version: str) -> None:
-        self._open = open_agent
+    def __init__(self, open_session: Open, stored: Listing, version: str) -> None:
+        self._open = open_session
+        self._stored = stored
         self._version = version
         self._sessions: dict[str, _Session] = {}
         self._editor: acp.Client | None = None
+        self._terminals = False
 
     def on_connect(self, conn: acp.Client) -> None:
         self._editor = conn
 
-    async def initialize(self, protocol_version: int, **_: Any) -> schema.InitializeResponse:
+    async def initialize(
+        self, protocol_version: int, client_capabilities: schema.ClientCapabilities | None = None, **_: Any
+    ) -> schema.InitializeResponse:
+        self._terminals = shows_terminals(client_capabilities)
         return schema.InitializeResponse(
             protocol_version=min(protocol_version, acp.PROTOCOL_VERSION),
-            agent_capabilities=schema.AgentCapabilities(),
+            agent_capabilities=schema.AgentCapabilities(
+                load_session=True,
+                prompt_capabilities=schema.PromptCapabilities(embedded_context=True),
+                session_capabilities=schema.SessionCapabilities(list=schema.SessionListCapabilities()),
+            ),
             agent_info=schema.Implementation(name="inhouse", title="Inhouse", version=self._version),
         )
 
-    async def new_session(self, cwd: str, **_: Any) -> schema.NewSessionResponse:
+    async def new_session(self, cwd: str, mcp_servers: Any = None, **_: Any) -> schema.NewSessionResponse:
+        session = await self._begin(Wanted(Path(cwd), None, _servers(mcp_servers)))
+        return schema.NewSessionResponse(session_id=session.id, modes=_modes(session.agent))
+
+    async def load_session(
+        self, cwd: str, session_id: str, mcp_servers: Any = None, **_: Any
+    ) -> schema.LoadSessionResponse:
+        """Go on with a stored session; the editor is told all that happened in it."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            session = await self._begin(Wanted(Path(cwd), session_id, _servers(mcp_servers)))
+        reporter = Reporter(terminals=self._terminals)
+        journal = session.agent.journal
+        for step in told(list(journal.session.records), session.agent.desk.root):
+            for update in reporter.updates(step):
+                await self._send(session.id, update)
+        return schema.LoadSessionResponse(modes=_modes(session.agent))
+
+    async def list_sessions(self, cwd: str | None = None, **_: Any) -> schema.ListSessionsResponse:
+        wanted = None if cwd is None else str(Path(cwd).resolve())
+        found = await asyncio.get_running_loop().run_in_executor(None, lambda: list(self._stored()))
+        return schema.ListSessionsResponse(
+            sessions=[
+                schema.SessionInfo(session_id=one.id, cwd=one.repo, title=one.title, updated_at=one.changed)
+                for one in found
+                if wanted is None or one.repo == wanted
+            ]
+        )
+
+    async def _begin(self, wanted: Wanted) -> _Session:
+        """The session, in a thread of its own."""
         loop = asyncio.get_running_loop()
         session = _Session(ThreadPoolExecutor(1, "session"))
-        known: list[str] = []
 
-        def begin() -> Agent:
+        def begin() -> Opened:
             def on_step(step: Step) -> None:
-                for update in updates(step):
-                    self._wait(loop, self._send(known[0], update), session)
+                for update in reporter.updates(step):
+                    self._wait(loop, self._send(session.id, update), session)
 
-            return self._open(Path(cwd), on_step, lambda question: self._ask(loop, known[0], session, question))
+            opened = self._open(wanted, on_step, lambda question: self._ask(loop, session.id, session, question))
+            reporter = Reporter(terminals=self._terminals, context=opened.agent.options.context)
+            return opened
 
         try:
-            session.agent = agent = await loop.run_in_executor(session.thread, begin)
+            session.opened = await loop.run_in_executor(session.thread, begin)
         except InhouseError as error:
             session.thread.shutdown(wait=False)
             raise acp.RequestError.internal_error({"details": str(error)}) from None
-        known.append(agent.journal.session.id)
-        self._sessions[known[0]] = session
-        modes = [schema.SessionMode(id=mode, name=mode) for mode in MODES]
-        state = schema.SessionModeState(current_mode_id=agent.permissions.mode, available_modes=modes)
-        return schema.NewSessionResponse(session_id=known[0], modes=state)
+        session.id = session.agent.journal.session.id
+        self._sessions[session.id] = session
+        return session
 
     async def set_session_mode(self, mode_id: str, session_id: str, **_: Any) -> schema.SetSessionModeResponse:
         found = next((mode for mode in MODES if mode == mode_id), None)
         session = self._session(session_id)
-        if found is None or session.agent is None:
+        if found is None:
             raise acp.RequestError.invalid_params({"mode": mode_id})
         session.agent.permissions.mode = found
         return schema.SetSessionModeResponse()
@@ -98,7 +173,6 @@ class AcpAgent:
         session.cancelled.clear()
         text = "\n\n".join(part for block in prompt if (part := _text(block)))
         agent = session.agent
-        assert agent is not None
 
         def turn() -> Ended:
             return agent.turn(text, session.cancelled.is_set)
@@ -116,9 +190,8 @@ class AcpAgent:
         """End all sessions."""
         for session in self._sessions.values():
             session.cancelled.set()
-            if session.agent is not None:
-                session.thread.submit(session.agent.close)
-                session.thread.submit(session.agent.journal.session.close)
+            if session.opened is not None:
+                session.thread.submit(session.opened.close)
             session.thread.shutdown(wait=True)
 
     def _session(self, id: str) -> _Session:
@@ -148,9 +221,9 @@ class AcpAgent:
         call = schema.ToolCallUpdate(
             tool_call_id=question.id,
             title=action.title,
-            kind=_KINDS.get(action.kind, "other"),
+            kind=kind_of(action.kind),
             status="pending",
-            content=_content(action.targets, action.old_text, action.new_text),
+            content=content(action.targets, action.old_text, action.new_text),
             locations=[schema.ToolCallLocation(path=path) for path in action.targets],
         )
         options = [
@@ -166,39 +239,18 @@ class AcpAgent:
         return Reply("always") if chosen == "always" else Reply("once") if chosen == "once" else Reply("no")
 
 
-def updates(step: Step) -> list[Any]:
-    """What the editor is told of a step."""
-    match step:
-        case Thought(text):
-            return [acp.update_agent_thought_text(text)]
-        case Said(text):
-            return [acp.update_agent_message_text(text)]
-        case Planned(items):
-            return [acp.update_plan([acp.plan_entry(item.text, status=_PLAN[item.status]) for item in items])]
-        case Calling():
-            return [
-                acp.start_tool_call(
-                    step.id,
-                    step.title,
-                    kind=_KINDS.get(step.kind, "other"),
-                    status="in_progress",
-                    content=_content(step.targets, step.old_text, step.new_text),
-                    locations=[schema.ToolCallLocation(path=path) for path in step.targets],
-                    raw_input=dict(step.arguments),
-                )
-            ]
-        case Called():
-            shown = [acp.tool_content(acp.text_block(step.text))]
-            diff = step.tool in ("str_replace", "insert", "create") and step.ok  # what it showed at its start stays
-            status: schema.ToolCallStatus = "completed" if step.ok else "failed"
-            return [acp.update_tool_call(step.id, status=status, content=None if diff else shown)]
-        case Ended() if step.text and step.reason != "answered":
-            return [acp.update_agent_message_text(step.text)]
-    return []
+def _modes(agent: Agent) -> schema.SessionModeState:
+    modes = [schema.SessionMode(id=mode, name=mode) for mode in MODES]
+    return schema.SessionModeState(current_mode_id=agent.permissions.mode, available_modes=modes)
 
 
-def _content(targets: tuple[str, ...], old: str | None, new: str | None) -> list[Any] | None:
-    return [acp.tool_diff_content(targets[0], new, old)] if new is not None and targets else None
+def _servers(given: Any) -> list[McpServer]:
+    """The editor's MCP servers that are programs; others are said to be impossible by our capabilities."""
+    return [
+        McpServer(one.name, one.command, tuple(one.args), {pair.name: pair.value for pair in one.env})
+        for one in given or ()
+        if isinstance(one, schema.McpServerStdio)
+    ]
 
 
 def _text(block: Any) -> str:

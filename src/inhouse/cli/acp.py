@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inhouse.agent.briefing import SYSTEM
 from inhouse.agent.checks import project_checks
 from inhouse.agent.desk import open_desk
 from inhouse.agent.loop import Agent, AgentOptions
 from inhouse.agent.permissions import MODES, Approver, Permissions
-from inhouse.agent.session import Session
+from inhouse.agent.session import Session, sessions
 from inhouse.agent.steps import OnStep
+from inhouse.agent.tools.base import AgentTool
 from inhouse.cli.chat_client import Connection, add_connection, connected
 from inhouse.cli.common import Subparsers, command, environment_python, home
+from inhouse.cli.sessions import all_sessions, title_of
+from inhouse.errors import WorkspaceError
+
+if TYPE_CHECKING:  # the protocol's SDKs take half a second to import, which only this command is to wait for
+    from inhouse.agent.acp import Wanted
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -35,14 +46,24 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     import acp
 
-    from inhouse.agent.acp import AcpAgent
+    from inhouse.agent.acp import AcpAgent, Opened, Stored
 
     with connected(args) as connection:
 
-        def open_agent(repo: Path, on_step: OnStep, approver: Approver) -> Agent:
-            return _agent(args, connection, repo, on_step, approver)
+        def open_session(wanted: Wanted, on_step: OnStep, approver: Approver) -> Opened:
+            with ExitStack() as stack:
+                session = stack.enter_context(_session(wanted.id, Path(os.path.realpath(wanted.cwd)), connection))
+                extra = _tools(wanted, stack)
+                agent = _agent(args, connection, session, extra, on_step, approver)
+                stack.callback(agent.close)
+                return Opened(agent, stack.pop_all().close)
 
-        agent = AcpAgent(open_agent, version("inhouse"))
+        def stored() -> Iterator[Stored]:
+            for header, records in all_sessions(home() / "sessions"):
+                at = records[-1]["at"] if records else header.created
+                yield Stored(header.id, header.repo, title_of(records), datetime.fromtimestamp(at, UTC).isoformat())
+
+        agent = AcpAgent(open_session, stored, version("inhouse"))
         try:
             asyncio.run(acp.run_agent(agent))  # type: ignore[arg-type]  # optional methods are left out
         finally:
@@ -50,10 +71,42 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _agent(args: argparse.Namespace, connection: Connection, repo: Path, on_step: OnStep, approver: Approver) -> Agent:
+def _session(id: str | None, repo: Path, connection: Connection) -> Session:
+    """A new session, or the stored one. Raises WorkspaceError."""
+    folder = home() / "sessions"
+    if id is None:
+        return Session.create(folder, repo, connection.model, SYSTEM)
+    if id not in {path.name for path in sessions(folder)}:
+        raise WorkspaceError(f"there is no session {id!r} on this machine; begin a new one")
+    session = Session(folder / id)
+    if session.header.repo != str(repo):
+        session.close()
+        raise WorkspaceError(f"session {id} is of {session.header.repo}, not of {repo}; open that folder")
+    return session
+
+
+def _tools(wanted: Wanted, stack: ExitStack) -> Sequence[AgentTool]:
+    """The tools of the editor's MCP servers, which run until the stack is left."""
+    if not wanted.servers:
+        return ()
+    from inhouse.agent.mcp import McpServers
+
+    running = McpServers(wanted.servers)
+    stack.callback(running.close)
+    return running.tools
+
+
+def _agent(
+    args: argparse.Namespace,
+    connection: Connection,
+    session: Session,
+    extra: Sequence[AgentTool],
+    on_step: OnStep,
+    approver: Approver,
+) -> Agent:
     found = [environment_python(), shutil.which("python3"), sys.executable]
     pythons = tuple(dict.fromkeys(Path(path) for path in found if path))
+    repo = Path(session.header.repo)
     desk = open_desk(repo, sandboxed=True, pythons=pythons, checks=project_checks, maps=home() / "maps")
-    session = Session.create(home() / "sessions", desk.root, connection.model, SYSTEM)
     options = AgentOptions(context=connection.context, answer_tokens=min(8192, connection.context // 4))
-    return Agent(connection.client, desk, session, Permissions(args.mode, approver), options, on_step)
+    return Agent(connection.client, desk, session, Permissions(args.mode, approver), options, on_step, extra=extra)

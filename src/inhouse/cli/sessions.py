@@ -10,12 +10,12 @@ from typing import Any
 
 from rich.console import Console
 
+from inhouse.agent.replay import told
 from inhouse.agent.session import Header, Record, find, read, sessions
 from inhouse.agent.state import state_of
-from inhouse.agent.steps import Called, Calling, Said, Step, Thought
 from inhouse.cli.agent_view import AgentView, terminal
 from inhouse.cli.common import Subparsers, command, home, print_json, print_table
-from inhouse.client.shape import message_from, message_json
+from inhouse.client.shape import message_json
 from inhouse.client.types import Message
 from inhouse.errors import WorkspaceError
 
@@ -38,7 +38,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     folder = home() / "sessions"
     if args.action == "list":
-        rows = [_row(header, records) for header, records in _all(folder)]
+        rows = [_row(header, records) for header, records in all_sessions(folder)]
         if args.json:
             print_json(rows)
         elif rows:
@@ -48,14 +48,15 @@ def run(args: argparse.Namespace) -> int:
         return 0
     header, records = read(find(folder, args.session))
     if args.action == "show":
-        _show(terminal(), records)
+        _show(terminal(), records, Path(header.repo))
         return 0
     messages = [Message("system", header.system), *state_of(records).messages]
     print_json({**header.__dict__, "messages": [message_json(message) for message in messages]})
     return 0
 
 
-def _all(folder: Path) -> Iterator[tuple[Header, list[Record]]]:
+def all_sessions(folder: Path) -> Iterator[tuple[Header, list[Record]]]:
+    """The sessions that can be read, the latest first."""
     for path in sessions(folder):
         try:
             yield read(path)
@@ -63,9 +64,14 @@ def _all(folder: Path) -> Iterator[tuple[Header, list[Record]]]:
             continue
 
 
+def title_of(records: list[Record]) -> str:
+    """The beginning of what the user wrote first."""
+    first = next((record["prompt"] for record in records if "prompt" in record), "")
+    return " ".join(first.split())[:60]
+
+
 def _row(header: Header, records: list[Record]) -> dict[str, Any]:
     prompts = [record["prompt"] for record in records if "prompt" in record]
-    title = " ".join(prompts[0].split())[:60] if prompts else ""
     begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(header.created))
     return {
         "id": header.id,
@@ -73,30 +79,16 @@ def _row(header: Header, records: list[Record]) -> dict[str, Any]:
         "created": begun,
         "model": header.model,
         "prompts": len(prompts),
-        "title": title,
+        "title": title_of(records),
     }
 
 
-def _show(console: Console, records: list[Record]) -> None:
+def _show(console: Console, records: list[Record], repo: Path) -> None:
     """What happened, as it looked when it did."""
     view = AgentView(console)
-    for record in records:
-        if record["kind"] != "message":
-            continue
-        if "prompt" in record:
-            console.out(f"\n> {record['prompt']}", highlight=False)
-        for step in _steps(message_from(record["message"])):
+    for step in told(records, repo):
+        if isinstance(step, str):
+            console.out(f"\n> {step}", highlight=False)
+        else:
             view.show(step)
     view.stop()
-
-
-def _steps(message: Message) -> Iterator[Step]:
-    if message.role == "assistant":
-        if message.reasoning:
-            yield Thought(message.reasoning)
-        if message.content:
-            yield Said(message.content.rstrip("\n") + "\n")
-        for call in message.tool_calls:
-            yield Calling(call.id, call.name, "other", call.arguments)
-    elif message.role == "tool":
-        yield Called(message.tool_call_id or "", message.name or "", True, message.content, 0.0)
