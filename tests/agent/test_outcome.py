@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inhouse.agent.outcome import Outcome, Place, read_outcome
-from inhouse.workspace import Unconfined
+from inhouse.workspace import CommandResult, Unconfined
 from inhouse.workspace.project import TestKind
 
 PYTEST = (sys.executable, "-m", "pytest", "-vv", "--no-header", "--color=no", "--tb=short", "-p", "no:cacheprovider")
@@ -97,3 +97,81 @@ def test_long_messages_are_shortened(root: Path) -> None:
     (root / "test_m.py").write_text("def test_one():\n    assert False, '\\n'.join(map(str, range(500)))\n")
     got = outcome(root, "pytest", PYTEST, {"test_m.py"})
     assert len(got.failures[0].message.splitlines()) <= 30
+
+
+GO = """\
+=== RUN   TestTotal
+--- FAIL: TestTotal (0.00s)
+    shop_test.go:8: got -3, want 3
+=== RUN   TestNone
+--- PASS: TestNone (0.00s)
+FAIL
+exit status 1
+FAIL\tshop\t0.002s
+"""
+CARGO = """\
+running 2 tests
+test tests::none ... ok
+test tests::total ... FAILED
+
+failures:
+
+---- tests::total stdout ----
+thread 'tests::total' panicked at src/lib.rs:10:9:
+assertion `left == right` failed
+  left: -3
+ right: 3
+
+
+failures:
+    tests::total
+
+test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+"""
+JEST = """\
+FAIL ./shop.test.js
+  shop
+    ✕ total (3 ms)
+    ✓ none
+
+  ● shop › total
+
+    expect(received).toBe(expected)
+
+    Expected: 3
+    Received: -3
+
+      at Object.toBe (shop.test.js:4:20)
+
+Test Suites: 1 failed, 1 total
+Tests:       1 failed, 1 passed, 2 total
+"""
+TAP = """\
+TAP version 13
+not ok 1 - total
+  ---
+  location: '/work/shop.test.js:5:1'
+  error: '-3 !== 3'
+  ...
+ok 2 - none
+# tests 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "id", "name", "said", "place", "ran"),
+    [
+        (GO, "TestTotal", "TestTotal", "got -3, want 3", Place("shop_test.go", 8), None),
+        (CARGO, "tests::total", "total", "  left: -3", Place("src/lib.rs", 10), 2),
+        (JEST, "shop › total", "total", "Received: -3", Place("shop.test.js", 4), 2),
+        (TAP, "total", "total", "-3 !== 3", Place("shop.test.js", 5), 2),
+    ],
+)
+def test_runners_of_other_languages(output: str, id: str, name: str, said: str, place: Place, ran: int | None) -> None:
+    known = {"shop_test.go", "src/lib.rs", "shop.test.js"}
+    got = read_outcome(CommandResult(1, output, 1.0), "other", Path("/work"), known)
+    (failure,) = got.failures
+    assert (failure.id, failure.name, got.ran) == (id, name, ran)
+    assert said in failure.message
+    assert "none" not in failure.message
+    assert place in failure.places

@@ -171,6 +171,22 @@ class TestEdit:
         assert "[syntax error in a.json" in said[1]
         assert "[syntax error in a.toml" in said[2]
 
+    @pytest.mark.parametrize(
+        ("path", "good", "bad"),
+        [
+            ("a.js", "function f() {\n  return 1;\n}\n", "function f() {\n  return (1;\n}\n"),
+            ("a.ts", "const x: number = 1;\n", "const x: = 1;\n"),
+            ("a.go", "package p\n\nfunc F() int {\n\treturn 1\n}\n", "package p\n\nfunc F() int {\n\treturn 1\n"),
+            ("a.rs", "fn f() -> u8 { 1 }\n", "fn f() -> u8 { 1 \n"),
+        ],
+    )  # fmt: skip
+    def test_so_is_one_of_another_language_that_was_not_there(
+        self, bench: MakeBench, path: str, good: str, bad: str
+    ) -> None:
+        texts = [good, bad, bad + "\n"]
+        said = say(bench, [do("create", path=path, content=text, overwrite=True) for text in texts])
+        assert ["does not parse any more" in one for one in said[:3]] == [False, True, False]
+
     def test_line_ends_and_mode_stay(self, bench: MakeBench, root: Path) -> None:
         (root / "dos.sh").write_bytes(b"one\r\ntwo\r\n")
         (root / "dos.sh").chmod(0o755)

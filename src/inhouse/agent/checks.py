@@ -12,6 +12,7 @@ from pathlib import Path
 from inhouse.agent.desk import Check
 from inhouse.workspace import Runner
 from inhouse.workspace.source import syntax_error
+from inhouse.workspace.symbols import broken_line
 
 _MOST = 10  # diagnostics shown
 
@@ -23,7 +24,7 @@ def project_checks(runner: Runner, root: Path) -> Sequence[Check]:
 
 
 def syntax_check(path: str, old: str | None, new: str) -> str:
-    """A syntax error of a Python, JSON or TOML text; of one that had one before as well."""
+    """A syntax error of a Python, JSON or TOML text, also one that was there before; of other languages a new one."""
     problem = None
     if path.endswith((".py", ".pyi")):
         problem = syntax_error(new)
@@ -32,10 +33,20 @@ def syntax_check(path: str, old: str | None, new: str) -> str:
             json.loads(new) if path.endswith(".json") else tomllib.loads(new)
         except (ValueError, RecursionError) as error:
             problem = str(error)
+    else:
+        return _broken(path, old, new)
     if not problem:
         return ""
     was = " (it had one before, too)" if old is not None and syntax_check(path, None, old) else ""
     return f"[syntax error in {path}: {problem}{was}; correct it now]"
+
+
+def _broken(path: str, old: str | None, new: str) -> str:
+    """The same of another language, where a grammar finds a place that it did not find before: it may be wrong."""
+    line = broken_line(path, new.encode())
+    if line is None or (old is not None and broken_line(path, old.encode()) is not None):
+        return ""
+    return f"[{path} does not parse any more; look at line {line} and what comes before it]"
 
 
 def _ruff(root: Path) -> Path | None:

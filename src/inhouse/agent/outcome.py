@@ -1,6 +1,7 @@
 """What the output of a test run says: which tests failed, how, and where. Knows pytest's and unittest's formats.
 
-Any other output still yields the places in files that it names, and its last lines.
+Those of other languages are `runners`' affair. Any other output still yields the places in files that it names, and
+its last lines.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from itertools import takewhile, zip_longest
 from pathlib import Path
 
+from inhouse.agent.runners import named_failures, tests_ran
 from inhouse.workspace import CommandResult
 from inhouse.workspace.project import TestKind
 
@@ -76,6 +78,9 @@ def read_outcome(result: CommandResult, kind: TestKind, place: Path, known: Cont
         failures, ran = _pytest(result.output, place, known)
     elif kind == "unittest":
         failures, ran = _unittest(result.output, place, known)
+    else:
+        ran = tests_ran(result.output)
+        failures = () if result.ok else _others(result.output, place, known)
     if not result.ok and not failures:
         tail = "\n".join(result.output.rstrip().splitlines()[-MAX_LINES:])
         failures = (Failure("", "", tail, places_in(result.output, place, known)),)
@@ -133,6 +138,13 @@ def _unittest(output: str, place: Path, known: Container[str]) -> tuple[tuple[Fa
     found = _UNITTEST_RAN.search(output)
     skipped = _UNITTEST_SKIPPED.search(output)
     return tuple(failures), int(found[1]) - (int(skipped[1]) if skipped else 0) if found else None
+
+
+def _others(output: str, place: Path, known: Container[str]) -> tuple[Failure, ...]:
+    return tuple(
+        Failure(id, re.split(r"::|/| > | › ", id)[-1], _shortened(text.splitlines()), places_in(text, place, known))
+        for id, text in named_failures(output)
+    )
 
 
 def _shortened(lines: list[str]) -> str:

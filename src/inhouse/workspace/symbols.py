@@ -136,6 +136,24 @@ def references_in(path: str, data: bytes, name: str) -> list[tuple[int, str]]:
     return sorted(found.items())
 
 
+def broken_line(path: str, data: bytes) -> int | None:
+    """The line (from 1) at which a file stops being of its language; None when it is whole, or cannot be told."""
+    suffix = path[path.rfind(".") :]
+    grammar = _BY_SUFFIX.get(suffix)
+    if grammar is None or "preproc" in grammar.query or len(data) > MAX_BYTES:  # macros look like errors
+        return None
+    parse, _ = _tools(grammar)
+    node = parse(data).root_node
+    if not node.has_error:
+        return None
+    while not (node.is_error or node.is_missing):
+        inner = next((child for child in node.children if child.has_error or child.is_missing), None)
+        if inner is None:
+            break
+        node = inner
+    return int(node.start_point[0]) + 1
+
+
 def _definitions(tree: Tree, query: Query, data: bytes) -> tuple[Definition, ...]:
     lines = data.split(b"\n")
     found = []
