@@ -164,7 +164,7 @@ class Generation:
         """Tells the owner the end, once."""
         if self.finished:
             return
-        self.finished = True
+        self.finished, self._restore = True, None
         self._ended()
         piece = self.request.text.finish()
         if reason == "stop" and (self._called or piece.tool_calls):
@@ -184,7 +184,7 @@ class Generation:
     def fail(self, error: Exception) -> None:
         """Tells the owner that nothing comes any more, once."""
         if not self.finished:
-            self.finished = True
+            self.finished, self._restore = True, None
             self._ended()
             self.tell(Failure(error))
 

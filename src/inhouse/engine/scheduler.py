@@ -7,6 +7,7 @@ Background requests compute when no interactive one can, or as long as their sha
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import deque
@@ -20,6 +21,8 @@ from inhouse.engine.events import Priority
 from inhouse.engine.generation import FEW, Generation
 from inhouse.engine.prefix_tree import Ids, common_prefix
 from inhouse.engine.runner import CHUNK, F32, ModelRunner, Work
+
+_LOG = logging.getLogger("inhouse.engine")
 
 QUANTUM = 0.08  # seconds of a pass over a chunk before others have their turn, or half a layer where that takes longer
 LONGEST_LAYER = 0.25  # seconds that a pass over a chunk may spend in one layer
@@ -108,6 +111,17 @@ class Scheduler:
         generation.cancelled = True
         generation.finish("cancelled")
         self._collect(self._lanes[generation.request.priority])
+
+    def fail(self, error: Exception) -> None:
+        """Ends all requests with `error` and keeps nothing of them."""
+        for lane in self._lanes.values():
+            for each in lane.passes:
+                each.steps.close()
+            members, lane.passes = [*lane.active, *lane.waiting], deque()
+            lane.active, lane.waiting = [], deque()
+            for member in members:
+                member.fail(error)
+                member.sequence = None
 
     def __iter__(self) -> Iterator[Generation]:
         """All requests that have not ended."""
@@ -234,7 +248,10 @@ class Scheduler:
         _leave(each)
         self._measure(each)
         for member, logits in zip(each.members, each.results, strict=True):
-            self._keep(member)
+            try:
+                self._keep(member)
+            except Exception:  # such as a want of memory: it will be computed again, nobody need know
+                _LOG.exception("a part of a prompt could not be remembered")
             member.advanced(logits)
 
     def _keep(self, member: Generation) -> None:
@@ -272,9 +289,12 @@ class Scheduler:
         for member in [member for member in lane.active if (member.finished or member.cancelled) and not member.busy]:
             member.finish("cancelled")
             lane.active.remove(member)
-            if member.sequence is not None:
-                self.cache.release(member.sequence)
-                member.sequence = None
+            sequence, member.sequence = member.sequence, None
+            if sequence is not None:
+                try:
+                    self.cache.release(sequence)
+                except Exception:
+                    _LOG.exception("an answer could not be remembered")
         if any(member.cancelled for member in lane.waiting):
             for member in lane.waiting:
                 if member.cancelled:
