@@ -51,6 +51,11 @@ class Owner:
         return list(collect(event for event in self.events if isinstance(event, Chunk)).token_ids)
 
     @property
+    def count(self) -> int:
+        """Tokens so far, also before the end."""
+        return sum(len(event.token_ids) for event in self.events if isinstance(event, Chunk))
+
+    @property
     def reason(self) -> str | None:
         last = self.events[-1]
         return last.finish_reason if isinstance(last, Chunk) else None
@@ -144,6 +149,27 @@ def test_background_work_gets_no_more_than_its_share_of_a_busy_machine(
     while runner.now < begun + 1:
         assert turns.step()
     assert background.produced + background.computed >= before + 24  # all of the time is its own again
+
+
+def test_work_for_which_there_is_no_room_takes_no_turns(attention: CausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1 << 30))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+
+    def steps(company: bool) -> int:
+        turns, busy, waiting = scheduler(attention, tokens=330, background_share=0.5), Owner(), Owner()
+        turns.add(generation(LONG, busy, 20))
+        turns.step()
+        if company:  # as many tokens do not fit beside the other's
+            turns.add(generation([1, 2], waiting, 40, "background"))
+        count = 0
+        while not busy.done.is_set():
+            count += turns.step()
+        while turns.step():
+            pass
+        assert not company or waiting.tokens == greedy(attention, [1, 2], 40)
+        return count
+
+    assert steps(company=True) == steps(company=False)
 
 
 def test_answers_go_on_while_a_long_prompt_is_read(model: CausalLM) -> None:
@@ -388,6 +414,34 @@ def test_what_repeats_itself_for_good_reasons_goes_on() -> None:
     assert not goes_round([*range(40)] * (TIMES - 1))
     assert goes_round([*range(40)] * TIMES)
     assert not goes_round([*[1] * TOKENS, 2])
+
+
+def test_who_is_in_debt_rests() -> None:
+    llm = parrot("Hm.", " Well.", "\n</think>", *(f" Done{i}" for i in range(40)), template=TEMPLATE)
+    owner, ended = Owner(), threading.Event()
+
+    def on_event(event: Event) -> None:
+        owner(event)
+        if owner.count >= 20:
+            ended.set()
+
+    ticket = llm.engine.submit_chat(
+        [{"role": "user", "content": "a"}], SamplingParams(reasoning_budget=2, max_tokens=90),
+        template_flags={"thinking": True}, on_event=on_event, credit=2,
+    )  # fmt: skip
+    assert ended.wait(20)  # the reasoning was brought to its end with many tokens at once
+    drawn = owner.count
+    for _ in range(drawn - 2):
+        ticket.more()
+    llm.engine.stats()
+    assert owner.count == drawn
+    ticket.more()
+    ticket.more()
+    for _ in range(5):
+        llm.engine.stats()  # lets the engine go on
+    assert owner.count == drawn + 2
+    ticket.cancel()
+    llm.close()
 
 
 def test_reasoning_comes_to_an_end() -> None:

@@ -75,10 +75,6 @@ class _Lane:
     passes: deque[_Pass] = field(default_factory=deque)  # begun, to be gone on with in turn
     answers_next: bool = True
 
-    @property
-    def ready(self) -> bool:
-        return bool(self.waiting or self.passes) or any(member.ready for member in self.active)
-
 
 class Scheduler:
     """Call `step` as long as it says that there is more to do. `arrivals()` says whether requests wait outside."""
@@ -150,7 +146,7 @@ class Scheduler:
 
     def _turn(self) -> Priority | None:
         """Whose quantum is next."""
-        interactive, background = (self._lanes[name].ready for name in ("interactive", "background"))
+        interactive, background = (self._ready(self._lanes[name]) for name in ("interactive", "background"))
         if not (interactive and background):
             self._spent = {"interactive": 0.0, "background": 0.0}  # nobody owes anybody anything
             return "interactive" if interactive else "background" if background else None
@@ -158,16 +154,23 @@ class Scheduler:
         due = share * sum(self._spent.values())
         return "background" if self._spent["background"] < due else "interactive"
 
+    def _ready(self, lane: _Lane) -> bool:
+        """Whether there is something to compute; one for whom there is no room is nothing, and must not take turns."""
+        return bool(lane.passes) or any(member.ready for member in lane.active) or self._admissible(lane)
+
     def _admit(self, lane: _Lane) -> None:
         """Lets those in who waited longest, as far as there is room."""
-        while lane.waiting:
-            active = [member for each in self._lanes.values() for member in each.active if member.credit != 0]
-            new = lane.waiting[0]
-            full = sum(member.request.priority == new.request.priority for member in active) >= self.limits.active
-            tokens = sum(map(_size, active)) + _size(new)
-            if full or (active and tokens > self.limits.tokens):
-                return
+        while self._admissible(lane):
             lane.active.append(lane.waiting.popleft())
+
+    def _admissible(self, lane: _Lane) -> bool:
+        """Whether there is room for the one who waited longest. Those who rest take none."""
+        if not lane.waiting:
+            return False
+        active = [member for each in self._lanes.values() for member in each.active if not member.resting]
+        new = lane.waiting[0]
+        full = sum(member.request.priority == new.request.priority for member in active) >= self.limits.active
+        return not full and (not active or sum(map(_size, active)) + _size(new) <= self.limits.tokens)
 
     def _advance(self, lane: _Lane, urgent: Callable[[], bool]) -> None:
         """Answers one token each, or a stretch of reading; in turn where there is both."""
