@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import queue
 import re
@@ -29,7 +30,8 @@ from inhouse.engine.pages import Arrays, Block, States
 from inhouse.engine.prefix_tree import Ids, Kind, Node, prefix_key
 from inhouse.errors import ParameterError
 
-FORMAT = 1  # of these files, and of what layers keep in them
+_LOG = logging.getLogger("inhouse.engine")
+
 MAGIC = b"INHOUSE\x01"
 ALIGNMENT = 64
 DIGEST = 16
@@ -69,7 +71,7 @@ class DiskTier:
             raise ParameterError(
                 f"{directory}: the cache cannot be kept here ({error}); name another directory"
             ) from error
-        self.write_errors = 0
+        self._failed = False  # once is enough to say
         self._lock = threading.Lock()
         self._sizes: dict[str, int] = {}  # of all files there are or are about to be
         self._pending: dict[str, tuple[dict[str, Any], Arrays]] = {}
@@ -222,8 +224,13 @@ class DiskTier:
             return
         try:
             _write_file(self._folder, name, self._secret, *waiting)
-        except OSError:
-            self.write_errors += 1
+        except (OSError, MemoryError) as error:
+            if not self._failed:
+                _LOG.warning(
+                    f"{self._folder}: the cache cannot be written to ({error}): going on with what is in memory; make "
+                    "room, or name another directory"
+                )
+            self._failed = True
             with self._lock:
                 self._sizes.pop(name, None)
         with self._lock:
@@ -288,7 +295,8 @@ def _make_room(directory: Path, own: Path, budget: int) -> int:
     total = left + sum(status.st_size for _, status in _files(own))
     while foreign and total > budget:
         path, status = foreign.pop()
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
         total -= status.st_size
         left -= status.st_size
     return left
