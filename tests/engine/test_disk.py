@@ -115,7 +115,7 @@ def test_a_full_disk_is_told_once_and_disturbs_nobody(
 
     cache = cache_in(model, tmp_path)
     with monkeypatch.context() as full:
-        full.setattr(Path, "open", lambda path, mode: Full(io.FileIO(path, mode)))
+        full.setattr(os, "fdopen", lambda descriptor, mode: Full(io.FileIO(descriptor, mode)))
         for turn in range(3):
             ask(model, cache, [turn, *PROMPT])
             cache.flush()

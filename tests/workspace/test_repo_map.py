@@ -6,11 +6,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from inhouse.workspace.repo_map import RepoMap, repo_map
+from inhouse.workspace.repo_map import RepoMap
 from inhouse.workspace.symbols import references_in, tags
 
 SOURCES = {
@@ -65,18 +66,23 @@ def test_references_leave_out_comments_and_strings() -> None:
     assert [line for line, _ in references_in("a.py", code, "thing")] == [1, 4]
 
 
+def repo_map(root: Path, mentioned: Sequence[str], budget: int) -> str:
+    with RepoMap(root) as index:
+        return index.text(mentioned, budget, count)
+
+
 def test_what_is_used_most_comes_first(repository: Path) -> None:
-    text = repo_map(repository, [], 7, count)
+    text = repo_map(repository, [], 7)
     assert text.startswith("pkg/core.py:\n    1 class Engine:\n")
     assert count(text) <= 7
     assert "forgotten" not in text
-    assert "forgotten" in repo_map(repository, ["lonely.py"], 7, count)
-    assert "forgotten" in repo_map(repository, ["forgotten"], 7, count)
-    assert repo_map(repository, [], 1, count) == ""
+    assert "forgotten" in repo_map(repository, ["lonely.py"], 7)
+    assert "forgotten" in repo_map(repository, ["forgotten"], 7)
+    assert repo_map(repository, [], 1) == ""
 
 
 def test_budget_is_used(repository: Path) -> None:
-    sizes = [count(repo_map(repository, [], budget, count)) for budget in (10, 20, 40, 1000)]
+    sizes = [count(repo_map(repository, [], budget)) for budget in (10, 20, 40, 1000)]
     assert sizes == sorted(sizes)
     assert sizes[-1] > sizes[0]
 

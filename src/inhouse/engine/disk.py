@@ -29,6 +29,7 @@ import psutil
 from inhouse.engine.pages import Arrays, Block, States
 from inhouse.engine.prefix_tree import Ids, Kind, Node, prefix_key
 from inhouse.errors import ParameterError
+from inhouse.weights.atomic import replacing
 
 _LOG = logging.getLogger("inhouse.engine")
 
@@ -311,23 +312,17 @@ def _sweep(folder: Path) -> None:
 
 
 def _write_file(folder: Path, name: str, secret: bytes, header: dict[str, Any], arrays: Arrays) -> None:
-    temporary = folder / f"{name}.{os.getpid()}.tmp"
     digest = hashlib.blake2b(digest_size=DIGEST, key=secret)
-    try:
-        with temporary.open("wb") as file:
-            for part in (_head(header), *(array.tobytes() for array in arrays)):
-                digest.update(part)
-                file.write(part)
-            file.write(digest.digest())
-            file.flush()
-            if hasattr(os, "posix_fadvise"):
-                # The system's memory is better spent on the model's file than on what is read after a restart.
-                os.fdatasync(file.fileno())
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        temporary.replace(folder / name)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(folder / name) as file:
+        for part in (_head(header), *(array.tobytes() for array in arrays)):
+            digest.update(part)
+            file.write(part)
+        file.write(digest.digest())
+        file.flush()
+        if hasattr(os, "posix_fadvise"):
+            # The system's memory is better spent on the model's file than on what is read after a restart.
+            os.fdatasync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _head(header: dict[str, Any]) -> bytes:

@@ -142,7 +142,7 @@ class Generation:
         if self._thought == params.reasoning_budget and request.text.reasoning and not self.finished:
             for token in request.bridge:
                 self._said(token, ())
-        guarded = params.loop_guard and not params.ignore_eos and self.produced % EVERY == 0
+        guarded = not params.ignore_eos and self.produced % EVERY == 0
         if guarded and goes_round(self.ids[len(request.prompt) :]):
             self.finish("repetition")
 
