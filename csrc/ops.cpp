@@ -70,23 +70,23 @@ void Ops::project(const float* x, int64_t tokens, int64_t columns, Norm norm, co
   });
 }
 
-void Ops::gate_up(const Input& input, const std::vector<Run>& runs, float* hidden, int64_t stride) {
-  std::vector<int64_t> first(runs.size() + 1, 0);
-  for (size_t i = 0; i < runs.size(); ++i) first[i + 1] = first[i] + chunks(runs[i].gate.rows);
+void Ops::gate_up(const Input& input, const Run* runs, size_t count, float* hidden, int64_t stride) {
+  std::vector<int64_t> first(count + 1, 0);
+  for (size_t i = 0; i < count; ++i) first[i + 1] = first[i] + chunks(runs[i].gate.rows);
   pool_.for_each(first.back(), [&](int64_t task, int thread) {
     const auto which = static_cast<size_t>(std::upper_bound(first.begin(), first.end(), task) - first.begin() - 1);
     const Run& run = runs[which];
-    const int64_t chunk = task - first[which], row = chunk * kChunk;
+    const int64_t chunk = task - first[which], row = chunk * kChunk, slot = run.first - runs[0].first;
     const int rows = rows_of_chunk(run.gate.rows, chunk);
     float* const gate = tile(thread, run.count);
     float* const up = gate + run.count * kChunk;
-    const Input in = input.from(run.first);
+    const Input in = input.from(slot);
     prefetch_rows(run.up, row, rows);
     k_.multiply(run.gate, row, rows, in, run.count, gate);
     k_.multiply(run.up, row, rows, in, run.count, up);
     for (int64_t i = 0; i < run.count; ++i) {
       k_.silu_multiply(gate + i * kChunk, up + i * kChunk, rows);
-      std::copy_n(gate + i * kChunk, rows, hidden + (run.first + i) * stride + row);
+      std::copy_n(gate + i * kChunk, rows, hidden + (slot + i) * stride + row);
     }
   });
 }
@@ -96,7 +96,8 @@ void Ops::mlp(float* x, int64_t tokens, int64_t columns, Norm norm, const Mlp& m
   const Input input = prepare(x, tokens, columns, norm, spans, normed_, spans_);
   const int64_t inner = mlp.gate.rows;
   float* const hidden = hidden_.get(tokens * inner);
-  gate_up(input, {{mlp.gate, mlp.up, mlp.down, 0, tokens}}, hidden, inner);
+  const Run run{mlp.gate, mlp.up, mlp.down, 0, tokens};
+  gate_up(input, &run, 1, hidden, inner);
   const Linear down{mlp.down, nullptr, x};
   project(hidden, tokens, inner, {}, &down, 1, true);
 }
@@ -138,14 +139,14 @@ void Ops::list_runs(int64_t tokens, const Moe& moe, std::vector<Run>& runs) {
   }
 }
 
-// The input's rows in the order of the slots, so that every expert's tokens are neighbours: as floats, as spans.
-Input Ops::gather(const Input& input, int64_t slots, bool floats, bool quantized) {
-  const int64_t columns = input.columns, per_row = (columns + kSpan - 1) / kSpan;
+// The input's rows for slots [first, end), so that every expert's tokens are neighbours: as floats, as spans.
+Input Ops::gather(const Input& input, int64_t first, int64_t end, bool floats, bool quantized) {
+  const int64_t columns = input.columns, per_row = (columns + kSpan - 1) / kSpan, slots = end - first;
   float* const x = floats ? slot_rows_.get(slots * columns) : nullptr;
   Span* const spans = quantized ? slot_spans_.get(slots * per_row) : nullptr;
-  pool_.for_range(slots, 32, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t t = slot_token_[static_cast<size_t>(i)];
+  pool_.for_range(slots, 32, [&](int64_t begin, int64_t stop, int) {
+    for (int64_t i = begin; i < stop; ++i) {
+      const int64_t t = slot_token_[static_cast<size_t>(first + i)];
       if (floats) std::copy_n(input.x + t * columns, columns, x + i * columns);
       for (int64_t s = 0; quantized && s < per_row; ++s) spans[s * slots + i] = input.spans[s * input.tokens + t];
     }
@@ -153,9 +154,9 @@ Input Ops::gather(const Input& input, int64_t slots, bool floats, bool quantized
   return {x, spans, slots, columns};
 }
 
-void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& moe) {
-  const Input input = prepare(x, tokens, columns, norm, true, normed_, spans_);
-  const int64_t experts = moe.router.rows, routed = tokens * moe.top_k;
+// Which slots each expert has, best scores first: fills the slots' tokens and weights. A shared expert takes every token.
+void Ops::route(const Input& input, const Moe& moe, std::vector<Run>& runs) {
+  const int64_t tokens = input.tokens, experts = moe.router.rows, routed = tokens * moe.top_k;
   float* const scores = scores_.get(tokens * experts);
   pool_.for_each(chunks(experts), [&](int64_t chunk, int thread) {
     const int rows = rows_of_chunk(experts, chunk);
@@ -173,46 +174,35 @@ void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& m
     for (int64_t t = begin; t < end; ++t) {
       const auto first = static_cast<size_t>(t * moe.top_k);
       choose_experts(scores + t * experts, experts, moe, &chosen_[first], &chosen_weight_[first]);
-      if (!moe.shared) continue;  // one more expert, which every token takes
+      if (!moe.shared) continue;
       const auto slot = static_cast<size_t>(routed + t);
-      const float gate = moe.shared_gate ? k_.dot(moe.shared_gate, input.x + t * columns, columns) : 0;
+      const float gate = moe.shared_gate ? k_.dot(moe.shared_gate, input.x + t * input.columns, input.columns) : 0;
       slot_token_[slot] = static_cast<int32_t>(t);
       slot_weight_[slot] = moe.shared_gate ? 1.0f / (1.0f + std::exp(-gate)) : 1.0f;
     }
   });
-  std::vector<Run> runs;
   list_runs(tokens, moe, runs);
   if (moe.shared) runs.push_back({moe.shared->gate, moe.shared->up, moe.shared->down, routed, tokens});
+}
 
-  // Every run has its own input, since the shared expert's inner size and format may differ.
-  const int64_t inner = std::max(moe.gate.first.rows, moe.shared ? moe.shared->gate.rows : 0);
-  const int64_t per_row = (inner + kSpan - 1) / kSpan;
+// Adds the results of some consecutive experts, whose matrices have the same formats and sizes, to x.
+void Ops::run_experts(const Input& input, const Run* runs, size_t count, float* x) {
+  const Matrix &gate = runs[0].gate, &up = runs[0].up, &down = runs[0].down;
+  const int64_t first = runs[0].first, slots = runs[count - 1].first + runs[count - 1].count - first;
+  const bool floats = is_float(gate.format) || is_float(up.format);
+  const bool quantized = !is_float(gate.format) || !is_float(up.format);
+  const int64_t inner = gate.rows, columns = input.columns;
   float* const hidden = hidden_.get(slots * inner);
-  const auto entering = [&](bool floats) {
-    const auto is = [&](Format f) { return is_float(f) == floats; };
-    return is(moe.gate.first.format) || is(moe.up.first.format) ||
-           (moe.shared && (is(moe.shared->gate.format) || is(moe.shared->up.format)));
-  };
-  gate_up(gather(input, slots, entering(true), entering(false)), runs, hidden, inner);
-  Span* const spans = hidden_spans_.get(slots * per_row);
-  const bool quantized = !is_float(moe.down.first.format) || (moe.shared && !is_float(moe.shared->down.format));
-  if (quantized)
-    pool_.for_range(slots, 16, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t n = i < routed ? moe.gate.first.rows : moe.shared->gate.rows;
-        k_.quantize(hidden + i * inner, n, spans + i, slots);
-      }
-    });
-  const Input inner_input{hidden, spans, slots, inner};
+  gate_up(gather(input, first, first + slots, floats, quantized), runs, count, hidden, inner);
+  const Input in = prepare(hidden, slots, inner, {}, !is_float(down.format), normed_, hidden_spans_);
   // A task owns 64 columns of the result and adds all experts to it in order: deterministic without a reduction.
   pool_.for_each(chunks(columns), [&](int64_t chunk, int thread) {
     const int rows = rows_of_chunk(columns, chunk);
-    for (size_t i = 0; i < runs.size(); ++i) {
+    for (size_t i = 0; i < count; ++i) {
       const Run& run = runs[i];
-      if (i + 1 < runs.size()) prefetch_rows(runs[i + 1].down, chunk * kChunk, rows);
-      const Input in = inner_input.from(run.first);
+      if (i + 1 < count) prefetch_rows(runs[i + 1].down, chunk * kChunk, rows);
       float* const part = tile(thread, run.count);
-      k_.multiply(run.down, chunk * kChunk, rows, in, run.count, part);
+      k_.multiply(run.down, chunk * kChunk, rows, in.from(run.first - first), run.count, part);
       for (int64_t j = 0; j < run.count; ++j) {
         const auto slot = static_cast<size_t>(run.first + j);
         float* const out = x + slot_token_[slot] * columns + chunk * kChunk;
@@ -220,6 +210,21 @@ void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& m
       }
     }
   });
+}
+
+// Some experts at a time, so that what passes from their gates to their outputs stays in the caches.
+void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& moe) {
+  constexpr int64_t kSlotsAtOnce = 256;
+  const Input input = prepare(x, tokens, columns, norm, true, normed_, spans_);
+  std::vector<Run> runs;
+  route(input, moe, runs);
+  const size_t routed = runs.size() - (moe.shared ? 1 : 0);
+  for (size_t begin = 0, end; begin < runs.size(); begin = end) {
+    const size_t last = begin < routed ? routed : runs.size();  // the shared expert may be of another kind
+    for (end = begin + 1; end < last; ++end)
+      if (runs[end].first + runs[end].count - runs[begin].first > kSlotsAtOnce) break;
+    run_experts(input, &runs[begin], end - begin, x);
+  }
 }
 
 }  // namespace inhouse

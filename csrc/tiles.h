@@ -38,6 +38,8 @@ inline void multiply_scaled(const Tile& tile, const Span* a, float* y) {
 #pragma GCC unroll 4
           for (int v = 0; v < kVectors; ++v)
             sum[t][v][i % kChains] = dot_codes(sum[t][v][i % kChains], code[v], act);
+#pragma GCC unroll 4
+          for (int v = 0; v < kVectors; ++v) add_now(sum[t][v][i % kChains]);
         }
       }
 #pragma GCC unroll 4

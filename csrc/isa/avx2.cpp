@@ -3,13 +3,14 @@
 #if defined(__AVX2__)
 #define INHOUSE_ISA avx2
 #define INHOUSE_ISA_NAME "avx2"
+#define INHOUSE_FEW_REGISTERS "x"  // the constraint that names a vector register
 
 #include "x86_rows.h"
 
 namespace inhouse::avx2 {
 
 constexpr int kLanes = 8;
-constexpr int kTileTokens = 4;
+constexpr int kTileTokens = 6;
 typedef float FL __attribute__((vector_size(4 * kLanes)));
 constexpr float kSignedBias = 0;
 using V = __m256i;

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from typing import Any
 
 import httpx2
@@ -122,6 +124,29 @@ def test_errors_say_what_to_do(status: int, said: str, kind: type[Exception], te
         complete(http, ASK)
 
 
+@pytest.mark.parametrize("said", [{"error": "model 'm' not found"}, {"message": "model 'm' not found"}])
+def test_errors_that_are_plain_text_are_told(said: dict[str, str]) -> None:
+    http, _, _ = client(httpx2.Response(404, json=said))
+    with pytest.raises(PeerError, match=r"HTTP 404: model 'm' not found; check the URL"):
+        complete(http, ASK)
+    http, _, _ = client(sse(piece(content="Hel"), {"error": "the context length is exceeded"}))
+    with pytest.raises(ContextLengthError, match="v1: the context length is exceeded"):
+        complete(http, ASK)
+    http, _, _ = client(*[httpx2.Response(503, json=["odd"])] * 5)
+    with pytest.raises(PeerError, match="odd"):
+        complete(http, ASK)
+
+
+def test_an_answer_that_was_cut_off_in_a_call_is_cut_off() -> None:
+    whole, part = {"index": 0, "id": "a", "function": {"name": "view", "arguments": "{}"}}, '{"path": "a'
+    half = {"index": 1, "id": "b", "function": {"name": "edit", "arguments": part}}
+    http, _, _ = client(sse(piece(tool_calls=[whole, half]), piece("length")))
+    answer = complete(http, ASK)
+    assert (answer.finish, answer.message.tool_calls) == ("length", (ToolCall("a", "view", "{}"),))
+    http, _, _ = client(sse(piece(tool_calls=[whole]), piece("stop")))
+    assert complete(http, ASK).finish == "tool_calls"
+
+
 def test_what_is_no_such_server_is_named() -> None:
     http, _, _ = client(httpx2.Response(200, text="data: <html>\n\n"))
     with pytest.raises(PeerError, match="not a server of this kind"):
@@ -132,6 +157,29 @@ def test_cancelled_answers_end_at_once() -> None:
     http, _, _ = client(sse(*HELLO))
     answer = complete(http, ChatRequest(ASK.messages, cancelled=lambda: True))
     assert (answer.finish, answer.message.content) == ("cancelled", "")
+
+
+def test_cancelling_ends_the_connection_though_nothing_came_back() -> None:
+    asked, hung_up = threading.Event(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.settimeout(60)
+                while not connection.recv(1 << 16).endswith(b"}"):
+                    pass
+                asked.set()
+                if connection.recv(1) == b"":
+                    hung_up.set()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        http = HttpClient(f"http://127.0.0.1:{server.getsockname()[1]}/v1", "m")
+        assert complete(http, ChatRequest(ASK.messages, cancelled=asked.is_set)).finish == "cancelled"
+        assert hung_up.wait(10)
+        thread.join()
+        http.close()
 
 
 @pytest.mark.parametrize(

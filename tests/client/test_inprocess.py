@@ -76,13 +76,13 @@ def test_every_field_of_a_request_reaches_the_engine() -> None:
     schema = {"type": "object", "properties": {"at": {"type": "integer"}}}
     seen: list[int] = []
     request = ChatRequest(
-        messages, [Tool("look", "Looks.", schema)], sampling, "So",
+        messages, [Tool("look", "Looks.", schema)], sampling, "So", 512,
         cancelled=lambda: True, progress=lambda done, total: seen.extend((done, total)),
     )  # fmt: skip
     client = InProcessClient(engine, template_flags={"enable_thinking": False})
     assert complete(client, request).message.content == "So"
     assert engine.asked.flags == {"enable_thinking": False}
-    assert engine.asked.params == SamplingParams(0.5, 30, 0.9, 0.1, 0.2, 0.3, 1.1, 7, ("x",), 100)
+    assert engine.asked.params == SamplingParams(0.5, 30, 0.9, 0.1, 0.2, 0.3, 1.1, 7, ("x",), 100, reasoning_budget=512)
     assert engine.asked.prefill == "So"
     engine.asked.progress(3, 9)
     assert (seen, engine.asked.cancelled()) == ([3, 9], True)

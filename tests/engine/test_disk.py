@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import random
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from reading import Reader
 from tiny import recurrent_model
 
@@ -99,6 +104,42 @@ def test_damaged_files_are_dropped_and_never_used(model: CausalLM, tmp_path: Pat
         again = cache_in(model, tmp_path)
         ask(model, again, [*PROMPT, 5, 6])  # compares with a cold run
         again.close()
+
+
+def test_a_full_disk_is_told_once_and_disturbs_nobody(
+    model: CausalLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Full(io.BufferedWriter):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    cache = cache_in(model, tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr(os, "fdopen", lambda descriptor, mode: Full(io.FileIO(descriptor, mode)))
+        for turn in range(3):
+            ask(model, cache, [turn, *PROMPT])
+            cache.flush()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "No space left" in caplog.text
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert ask(model, cache, [0, *PROMPT, 5]) == len(PROMPT) + 1  # what is in memory is known all the same
+    cache.close()
+    assert list_cache(tmp_path)  # and there is room again
+
+
+def test_a_folder_that_became_read_only_does_not_keep_us_from_starting(
+    model: CausalLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    first = cache_in(model, tmp_path, "another model")
+    ask(model, first, PROMPT)
+    first.close()
+    monkeypatch.setattr(Path, "unlink", refused)
+    second = cache_in(model, tmp_path, budget=1)
+    assert ask(model, second, PROMPT) == 0
+    second.close()
 
 
 def test_the_disk_keeps_within_its_budget(model: CausalLM, tmp_path: Path) -> None:

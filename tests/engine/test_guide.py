@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llguidance import LLMatcher, LLTokenizer
 from parrot import parrot, vocabulary
 from test_scheduler import Owner
 
@@ -132,6 +133,58 @@ def test_a_prefill_counts() -> None:
     text, ended = babble(guide, 1)
     assert ended
     check(Call("look", '{"where": "th' + text))
+
+
+@pytest.mark.parametrize(
+    ("constraint", "prefill"),
+    [
+        (Constraint(json_schema=ARGUMENTS), "Sure, here it is: {"),
+        (Constraint(json_schema=ARGUMENTS), '{"where": "nowhere'),
+        (Constraint(json_schema=ARGUMENTS), '{"where": "here"} and'),
+        (Constraint(regex="yes|no"), "maybe"),
+        (Constraint(tool_choice="required"), "Let me see."),
+    ],
+)
+def test_a_prefill_that_breaks_the_form_is_refused(constraint: Constraint, prefill: str) -> None:
+    with pytest.raises(ParameterError, match="begins with"):
+        GRAMMARS.guide(constraint, dialect="hermes_json", tools=TOOLS if constraint.regex is None else None,
+                       prefill=prefill)  # fmt: skip
+
+
+def test_text_before_a_call_that_may_be_made_is_no_mistake() -> None:
+    assert not guide_of(None, dialect="hermes_json", tools=TOOLS, prefill='<tool_call>\n{"name": "nobody').broken
+
+
+def test_the_same_tools_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+
+    class Counting:
+        def __new__(cls, table: LLTokenizer, grammar: str) -> Any:
+            compiled.append(grammar)
+            return LLMatcher(table, grammar)
+
+        grammar_from_regex = staticmethod(LLMatcher.grammar_from_regex)
+
+        @staticmethod
+        def validate_grammar(grammar: str, table: LLTokenizer) -> str:
+            compiled.append(grammar)
+            return LLMatcher.validate_grammar(grammar, table)
+
+    monkeypatch.setattr("inhouse.engine.guide.LLMatcher", Counting)
+    grammars = Grammars(TOKENIZER, frozenset({EOS}), TOKENIZER.vocab_size)
+    said, counts = [], []
+    for _ in range(2):
+        guide = grammars.guide(Constraint(json_schema=ARGUMENTS), dialect="hermes_json", tools=TOOLS)
+        assert guide is not None
+        said.append(babble(guide, 3))
+        counts.append(len(compiled))
+    assert len(compiled) == counts[0] == counts[1] > 0
+    assert said[0] == said[1]  # one answer leaves no trace in the next
+    for number in range(300):
+        grammars.guide(Constraint(regex=f"{number}"))
+    before = len(compiled)
+    grammars.guide(Constraint(json_schema=ARGUMENTS), dialect="hermes_json", tools=TOOLS)
+    assert len(compiled) > before  # no endless memory
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from inhouse import LLM, SamplingParams
+from inhouse.engine.open import identity
 from inhouse.errors import InhouseError, ModelNotFoundError
 from inhouse.weights.synthetic import synthesize
 
@@ -70,6 +71,22 @@ def test_context_is_what_the_model_allows_unless_asked(file: Path) -> None:
         assert llm.context == min(llm.config.max_position_embeddings, 32_768)
     with LLM(file, threads=1, context=100) as llm:
         assert llm.context == 100
+
+
+def test_a_file_is_read_for_its_name_only_where_something_is_kept_under_it(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[Path] = []
+
+    def counting(path: Path, layout: str) -> str:
+        named.append(path)
+        return identity(path, layout)
+
+    monkeypatch.setattr("inhouse.engine.open.identity", counting)
+    with LLM(file, threads=1, pack=False):
+        assert named == []
+    with LLM(file, threads=1, pack=False, cache_dir=tmp_path / "cache"):
+        assert named == [file]
 
 
 def test_a_name_that_is_no_model_is_refused(tmp_path: Path) -> None:

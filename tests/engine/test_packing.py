@@ -95,10 +95,10 @@ packed_or_not(Path(sys.argv[1]), PackedCopies(Path(sys.argv[2])), lambda *_: os.
     process = subprocess.run([sys.executable, "-c", script, str(model), str(copies.root)], check=False)
     assert process.returncode == -signal.SIGKILL
     assert copies.all() == []
-    assert list((copies.root / ".partial").rglob("*.partial"))
+    assert list((copies.root / ".partial").rglob("*.tmp"))
     packed_or_not(model, copies)
     assert len(copies.all()) == 1
-    assert not list((copies.root / ".partial").rglob("*.partial"))
+    assert not list((copies.root / ".partial").rglob("*.tmp"))
 
 
 def test_removing_a_copy_keeps_the_source(model: Path, copies: PackedCopies) -> None:

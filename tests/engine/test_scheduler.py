@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 import pytest
@@ -49,6 +49,11 @@ class Owner:
     @property
     def tokens(self) -> list[int]:
         return list(collect(event for event in self.events if isinstance(event, Chunk)).token_ids)
+
+    @property
+    def count(self) -> int:
+        """Tokens so far, also before the end."""
+        return sum(len(event.token_ids) for event in self.events if isinstance(event, Chunk))
 
     @property
     def reason(self) -> str | None:
@@ -146,6 +151,27 @@ def test_background_work_gets_no_more_than_its_share_of_a_busy_machine(
     assert background.produced + background.computed >= before + 24  # all of the time is its own again
 
 
+def test_work_for_which_there_is_no_room_takes_no_turns(attention: CausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1 << 30))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+
+    def steps(company: bool) -> int:
+        turns, busy, waiting = scheduler(attention, tokens=330, background_share=0.5), Owner(), Owner()
+        turns.add(generation(LONG, busy, 20))
+        turns.step()
+        if company:  # as many tokens do not fit beside the other's
+            turns.add(generation([1, 2], waiting, 40, "background"))
+        count = 0
+        while not busy.done.is_set():
+            count += turns.step()
+        while turns.step():
+            pass
+        assert not company or waiting.tokens == greedy(attention, [1, 2], 40)
+        return count
+
+    assert steps(company=True) == steps(company=False)
+
+
 def test_answers_go_on_while_a_long_prompt_is_read(model: CausalLM) -> None:
     turns = scheduler(model)
     talker, reader = Owner(), Owner()
@@ -228,6 +254,93 @@ def test_an_error_of_the_model_fails_those_concerned_only(model: CausalLM) -> No
     assert good.tokens == greedy(model, [1, 2], 3)
 
 
+class Faulty(ModelRunner):
+    """Fails in the middle of any pass that `wrong` says, after some layers have moved on."""
+
+    def __init__(self, model: CausalLM, wrong: Callable[[Sequence[Work]], bool]) -> None:
+        super().__init__(model)
+        self.wrong = wrong
+
+    def by_layer(self, work: Sequence[Work]) -> Generator[None, None, list[F32 | None]]:
+        steps = super().by_layer(work)
+        if self.wrong(work):
+            next(steps)
+            next(steps)
+            raise MemoryError("no more")
+        return (yield from steps)
+
+
+def test_a_pass_that_fails_leaves_nothing_behind(model: CausalLM) -> None:
+    cache = PrefixCache(model.new_layers, 1 << 28)
+    runner = Faulty(model, lambda work: len(work) > 1 and all(len(item.ids) == 1 for item in work))
+    turns = Scheduler(runner, cache, Limits(chunk=32), lambda: False)
+    owners = [Owner() for _ in range(4)]
+    members = [generation([i + 1, 2, 3], owner, 5) for i, owner in enumerate(owners[:2])]
+    members.append(generation(LONG[:50], owners[2], 5, "background"))
+    for member in members:
+        turns.add(member)
+    while turns.step():
+        pass
+    for owner, member in zip(owners[:2], members, strict=False):
+        assert isinstance(owner.events[-1], Failure)
+        assert member.sequence is None
+        assert not member.busy
+    assert owners[2].tokens == greedy(model, LONG[:50], 5)
+    assert list(turns) == []
+    turns.add(generation([1, 2, 3], owners[3], 5))
+    while turns.step():
+        pass
+    assert owners[3].tokens == greedy(model, [1, 2, 3], 5)
+
+
+def test_what_cannot_be_remembered_is_answered_all_the_same(model: CausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise MemoryError
+
+    turns, one, other, later = scheduler(model), Owner(), Owner(), Owner()
+    with monkeypatch.context() as short:
+        short.setattr("inhouse.engine.cache.block_of", none)
+        turns.add(generation(LONG, one, 5))
+        turns.add(generation([1, 2], other, 5, "background"))
+        while turns.step():
+            pass
+    assert (one.tokens, other.tokens) == (greedy(model, LONG, 5), greedy(model, [1, 2], 5))
+    turns.add(generation(LONG, later, 5))  # and half a memory is no memory
+    while turns.step():
+        pass
+    assert later.tokens == one.tokens
+    assert turns.cache.nbytes > 0
+
+
+def test_an_engine_that_failed_goes_on(model: CausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Scheduler) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    engine, bad, waiting, good, begun = Engine(model), Owner(), Owner(), Owner(), threading.Event()
+    params = SamplingParams(max_tokens=5)
+
+    def first(event: Event) -> None:
+        bad(event)
+        if isinstance(event, Chunk):
+            begun.set()
+
+    ticket = engine.submit_text(LONG, params, on_event=first, credit=1)
+    assert begun.wait(20)
+    with monkeypatch.context() as wrong:
+        wrong.setattr(Scheduler, "_turn", broken)
+        engine.submit_text([1, 2], params, on_event=waiting)
+        assert waiting.done.wait(20)
+        assert bad.done.wait(20)
+    assert isinstance(bad.events[-1], Failure)
+    assert isinstance(waiting.events[-1], Failure)
+    assert (engine.stats().active_interactive, engine.stats().waiting_interactive) == (0, 0)
+    ticket.more()
+    engine.submit_text([1, 2], params, on_event=good)
+    assert good.done.wait(20)
+    assert good.tokens == greedy(model, [1, 2], 5)
+    assert engine.drain(20.0)
+
+
 def test_a_full_queue_says_when_to_come_again(attention: CausalLM) -> None:
     engine = Engine(attention, options=Options(queue=2, active=1))
     first, second, params = Owner(), Owner(), SamplingParams(max_tokens=5)
@@ -301,6 +414,34 @@ def test_what_repeats_itself_for_good_reasons_goes_on() -> None:
     assert not goes_round([*range(40)] * (TIMES - 1))
     assert goes_round([*range(40)] * TIMES)
     assert not goes_round([*[1] * TOKENS, 2])
+
+
+def test_who_is_in_debt_rests() -> None:
+    llm = parrot("Hm.", " Well.", "\n</think>", *(f" Done{i}" for i in range(40)), template=TEMPLATE)
+    owner, ended = Owner(), threading.Event()
+
+    def on_event(event: Event) -> None:
+        owner(event)
+        if owner.count >= 20:
+            ended.set()
+
+    ticket = llm.engine.submit_chat(
+        [{"role": "user", "content": "a"}], SamplingParams(reasoning_budget=2, max_tokens=90),
+        template_flags={"thinking": True}, on_event=on_event, credit=2,
+    )  # fmt: skip
+    assert ended.wait(20)  # the reasoning was brought to its end with many tokens at once
+    drawn = owner.count
+    for _ in range(drawn - 2):
+        ticket.more()
+    llm.engine.stats()
+    assert owner.count == drawn
+    ticket.more()
+    ticket.more()
+    for _ in range(5):
+        llm.engine.stats()  # lets the engine go on
+    assert owner.count == drawn + 2
+    ticket.cancel()
+    llm.close()
 
 
 def test_reasoning_comes_to_an_end() -> None:

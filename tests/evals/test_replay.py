@@ -46,11 +46,21 @@ def test_nothing_is_read_twice(hybrid: Path, trace: Path, restart: bool, session
         assert turn.new <= turn.prefilled < turn.prompt or turn.prefilled == turn.prompt == turn.new
 
 
-def test_the_command_tells_every_turn(hybrid: Path, trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", str(hybrid), "--no-pack", "--trace", str(trace), "--turns", "2", "--json"]) == 0
+def test_the_command_tells_every_turn(
+    hybrid: Path, trace: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    packed_root: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("INHOUSE_HOME", str(tmp_path))
+    before = sorted(packed_root.iterdir())
+    command = ["bench", str(hybrid), "--trace", str(trace), "--turns", "2", "--json"]
+    assert main([*command, "--no-pack"]) == 0
+    assert not (tmp_path / "packed").exists()
     told = json.loads(capsys.readouterr().out)
     assert [turn["session"] for turn in told["turns"]] == [0, 0]
     assert told["turns"][1]["prompt"] > told["turns"][1]["new"] > 0
+    assert main(command) == 0
+    assert list((tmp_path / "packed").glob("*/*.safetensors"))
+    assert sorted(packed_root.iterdir()) == before  # nowhere else
 
 
 @pytest.mark.parametrize("text", ["nonsense", "[]", '{"messages": [{"role": "user", "content": "Hi"}]}'])

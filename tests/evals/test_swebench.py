@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -12,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from inhouse.cli.eval_swebench import _solver
 from inhouse.errors import ParameterError
 from inhouse.evals.swebench import grade, load_instances, prepare
+from inhouse.weights.synthetic import synthesize
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 
@@ -151,3 +154,15 @@ def test_published_fields(shared_data: Path) -> None:
     instances = load_instances(shared_data / "eval" / "swe-bench-verified.jsonl")
     assert len(instances) == 100
     assert all(instance.fail_to_pass and instance.patch for instance in instances)
+
+
+def test_the_model_is_packed_where_the_user_keeps_such_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed_root: Path
+) -> None:
+    monkeypatch.setenv("INHOUSE_HOME", str(tmp_path))
+    synthesize("tiny-qwen2", tmp_path / "tiny.gguf")
+    before = sorted(packed_root.iterdir())
+    options = argparse.Namespace(predictions=None, model=str(tmp_path / "tiny.gguf"), threads=1, minutes=1.0)
+    with _solver(options):
+        assert list((tmp_path / "packed").glob("*/*.safetensors"))
+    assert sorted(packed_root.iterdir()) == before

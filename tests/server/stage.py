@@ -11,7 +11,9 @@ from typing import Any
 from parrot import vocabulary
 
 from inhouse.engine import Chunk, Usage
+from inhouse.engine.completion import FinishReason
 from inhouse.engine.events import OnEvent, Progress
+from inhouse.engine.serving import Stats
 from inhouse.server.app import create_app
 from inhouse.server.engine import Model
 from inhouse.server.keys import KeyRing
@@ -37,6 +39,8 @@ class Stage:
         self.asked: list[tuple[Any, Any]] = []
         self.tickets: list[_Ticket] = []
         self.go = threading.Event()
+        self.reason: FinishReason = "stop"
+        self.figures = Stats()
 
     def submit_chat(self, messages: Any, params: Any, tools: Any = None, *, on_event: OnEvent, **_: Any) -> _Ticket:
         self.asked.append((messages, tools))
@@ -57,14 +61,14 @@ class Stage:
             tokens += isinstance(step, Chunk)
             on_event(step)
         calls = any(isinstance(step, Chunk) and step.tool_calls for step in answer)
-        reason: Any = "tool_calls" if calls else "stop"
+        reason: FinishReason = "tool_calls" if calls else self.reason
         on_event(Chunk(finish_reason=reason, usage=Usage(40, 24, tokens)))
 
     def submit_text(self, prompt: Any, params: Any, *, on_event: OnEvent, **_: Any) -> _Ticket:
         raise NotImplementedError("the page only chats")
 
-    def stats(self) -> None:
-        return None
+    def stats(self) -> Stats:
+        return self.figures
 
 
 @contextmanager

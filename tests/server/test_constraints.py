@@ -148,6 +148,20 @@ def test_what_cannot_be_enforced_is_refused(tiny: str, ask: Asker, wrong: Any) -
         ask(tiny, said("Hello", **wrong))
 
 
+def test_a_beginning_that_breaks_the_form_is_the_clients_mistake(says: Serve, client: Client, claude: Claude) -> None:
+    url = says("Good", " day", "!!")
+    talk: Any = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Of course: "}]
+    told: Any = {"type": "json_schema", "json_schema": {"name": "choice", "schema": CHOICE}}
+    extra = {"continue_final_message": True}
+    with pytest.raises(openai.BadRequestError, match="begins with 'Of course: '"):
+        client(url).chat.completions.create(model="x", messages=talk, response_format=told, extra_body=extra)
+    with pytest.raises(anthropic.BadRequestError, match="begins with"):
+        claude(url).messages.create(
+            model="x", messages=talk, max_tokens=9,
+            extra_body={"output_config": {"format": {"type": "json_schema", "schema": CHOICE}}},
+        )  # fmt: skip
+
+
 class Animal(BaseModel):
     tame: bool
     wild: bool

@@ -61,7 +61,15 @@ def test_the_documentation_is_one_page_that_loads_nothing(says: Serve) -> None:
 def test_says_what_it_serves(says: Serve) -> None:
     url = says("One", " two")
     assert httpx2.get(f"{url}/health").json() == {"status": "ok"}
+    httpx2.post(f"{url}/v1/completions", json={"prompt": "12345"}).raise_for_status()
     stats = httpx2.get(f"{url}/stats").json()
+    engine = stats["engine"]
+    assert (engine["prefill_tokens"], engine["decode_tokens"]) == (5, 2)  # the end's logits need one pass more
+    assert (engine["cache"]["prompt_tokens"], engine["cache"]["cached_tokens"]) == (5, 0)
+    assert all(
+        engine[f"{what}_{whose}"] == 0 for what in ("active", "waiting") for whose in ("interactive", "background")
+    )
+    assert set(stats) == {"model", "uptime_seconds", "memory", "engine"}  # nothing is counted twice
     assert stats["model"]["id"] == "tiny"
     assert stats["model"]["context_length"] == 1024
     assert stats["memory"]["process_bytes"] > 0

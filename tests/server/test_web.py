@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -11,7 +12,9 @@ from browser import Page, browser
 from stage import WAIT, Stage, playing
 
 from inhouse.engine import Chunk, ToolCall
+from inhouse.engine.cache import CacheStats
 from inhouse.engine.events import Progress
+from inhouse.engine.serving import Stats
 from inhouse.server.keys import KeyFile, KeyRing
 
 HOSTILE = """\
@@ -117,6 +120,26 @@ def test_stops(page: Page, stage: Stage) -> None:
     assert page.text(".ending") == "Stopped."
     assert page.text(".assistant > .prose") == "A long story"
     assert page.run("document.querySelector('#stop').hidden") is True
+
+
+def test_says_why_an_answer_ended(page: Page, stage: Stage) -> None:
+    stage.answers, stage.reason = [written("so so so so")], "repetition"
+    page.ask("Sing")
+    finished(page)
+    assert page.text(".ending") == "Ended because the model repeated itself."
+
+
+def test_shows_the_engines_own_figures(page: Page, stage: Stage) -> None:
+    cache = CacheStats(prompt_tokens=50, cached_tokens=30, memory_bytes=1, memory_budget=2)
+    stage.figures = Stats(active_interactive=2, waiting_interactive=3, waiting_background=1, cache=cache)
+    page.wait("document.querySelector('#status').innerText.includes('60 % of prompts')")
+    facts = page.run("[...document.querySelectorAll('#status dt')].map((name) => [name.innerText, "
+                     "name.nextSibling.innerText])")  # fmt: skip
+    assert ["Waiting", "4"] in facts
+    charts = "[...document.querySelectorAll('#status .chart')].map((chart) => chart.innerText)"
+    assert any("Requests" in text and "2 at work" in text for text in page.run(charts))
+    stage.figures = replace(stage.figures, decode_tokens=1000)
+    page.wait(f"{charts}.some((text) => /Writing\\s+[1-9]/.test(text))")
 
 
 def test_shows_what_it_is_told_and_runs_none_of_it(page: Page, stage: Stage) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from inhouse.workspace import Unconfined
 from inhouse.workspace.git import git
+from inhouse.workspace.shell import Shell
 
 
 @pytest.fixture
@@ -41,6 +42,13 @@ def ended(process: psutil.Process) -> bool:
 def test_a_command_that_has_just_begun_ends(interrupted: list[psutil.Process], tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         Unconfined(tmp_path).run("sleep 600", timeout=600)
+    assert [ended(process) for process in interrupted] == [True]
+
+
+def test_a_shell_that_has_just_begun_ends(interrupted: list[psutil.Process], tmp_path: Path) -> None:
+    shell = Shell(Unconfined(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        shell.run("true", timeout=60)
     assert [ended(process) for process in interrupted] == [True]
 
 

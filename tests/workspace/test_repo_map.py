@@ -7,12 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from inhouse.workspace.lexical import name_hash, names
-from inhouse.workspace.repo_map import RepoMap, repo_map
+from inhouse.workspace.repo_map import RepoMap
 from inhouse.workspace.symbols import definitions_in, references_in
 
 SOURCES = {
@@ -75,18 +76,23 @@ def test_references_leave_out_comments_and_strings() -> None:
     assert [line for line, _ in references_in("a.py", code, "thing")] == [1, 4]
 
 
+def repo_map(root: Path, mentioned: Sequence[str], budget: int, cache: Path | None = None) -> str:
+    with RepoMap(root, cache) as index:
+        return index.text(mentioned, budget, count)
+
+
 def test_what_is_used_most_comes_first(repository: Path) -> None:
-    text = repo_map(repository, [], 7, count)
+    text = repo_map(repository, [], 7)
     assert text.startswith("pkg/core.py:\n    1 class Engine:\n")
     assert count(text) <= 7
     assert "forgotten" not in text
-    assert "forgotten" in repo_map(repository, ["lonely.py"], 7, count)
-    assert "forgotten" in repo_map(repository, ["forgotten"], 7, count)
-    assert repo_map(repository, [], 1, count) == ""
+    assert "forgotten" in repo_map(repository, ["lonely.py"], 7)
+    assert "forgotten" in repo_map(repository, ["forgotten"], 7)
+    assert repo_map(repository, [], 1) == ""
 
 
 def test_budget_is_used(repository: Path) -> None:
-    sizes = [count(repo_map(repository, [], budget, count)) for budget in (10, 20, 40, 1000)]
+    sizes = [count(repo_map(repository, [], budget)) for budget in (10, 20, 40, 1000)]
     assert sizes == sorted(sizes)
     assert sizes[-1] > sizes[0]
 
@@ -138,10 +144,10 @@ def test_a_file_that_was_only_touched_changes_nothing(repository: Path) -> None:
 
 def test_a_damaged_cache_begins_anew(repository: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    text = repo_map(repository, [], 50, count, cache)
+    text = repo_map(repository, [], 50, cache)
     (place,) = cache.glob("*.sqlite")
     place.write_bytes(b"no database at all" * 100)
-    assert repo_map(repository, [], 50, count, cache) == text
+    assert repo_map(repository, [], 50, cache) == text
 
 
 def test_several_processes_read_a_large_tree(tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ def _replay(args: argparse.Namespace) -> int:
             sessions=args.interleave,
             turns=args.turns,
             peer=args.vs is not None,
+            copies=None if args.no_pack else packed_copies(),
             progress=meter.update,
         )
     if args.json:

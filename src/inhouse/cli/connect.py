@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from inhouse.cli.common import Subparsers, command, positive, print_json, store
 from inhouse.errors import ParameterError
+from inhouse.weights.atomic import replacing
 
 
 @dataclass(frozen=True)
@@ -110,15 +112,10 @@ def _write(path: Path, change: Callable[[str], str]) -> Path | None:
             number += 1
         backup = path.with_name(f"{path.name}.backup-{number}")
         shutil.copy2(path, backup)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    # It may hold a key: for nobody else, unless it was open to others before.
-    with open(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-        file.write(new)
-        file.flush()
-        os.fsync(file.fileno())
-    if old is not None:
-        shutil.copymode(path, fresh)
-    fresh.replace(path)
+    with replacing(path, 0o600) as file:  # it may hold a key: for nobody else, unless it was open to others before
+        if old is not None:
+            os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+        file.write(new.encode())
     return backup
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from inhouse.agent import FixOptions, fix
 from inhouse.agent.events import Tried
-from inhouse.cli.common import home, model_path, positive, print_json
+from inhouse.cli.common import home, model_path, packed_copies, positive, print_json
 from inhouse.cli.meter import Meter
 from inhouse.client.inprocess import InProcessClient
 from inhouse.engine import LLM
@@ -73,7 +73,7 @@ def _solver(args: argparse.Namespace) -> Iterator[Solver]:
     elif args.model is None:
         raise ParameterError("name a MODEL, or what to grade with --predictions gold, empty or FILE")
     else:
-        with LLM(model_path(args.model), threads=args.threads) as llm:
+        with LLM(model_path(args.model), threads=args.threads, packed_root=packed_copies().root) as llm:
             yield _by_fix(InProcessClient(llm, template_flags={"enable_thinking": False}), args.minutes)
 
 

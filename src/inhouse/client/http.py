@@ -53,8 +53,11 @@ class HttpClient:
     ) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         timeout = httpx2.Timeout(10.0, read=_SILENCE)
+        limits = httpx2.Limits(max_keepalive_connections=0)  # each answer its own connection, which it alone may end
         self._url = url.rstrip("/")
-        self._http = httpx2.Client(headers=headers, timeout=timeout, transport=transport, trust_env=False)
+        self._http = httpx2.Client(
+            headers=headers, timeout=timeout, limits=limits, transport=transport, trust_env=False
+        )
         self._model = model
         self._flags = dict(template_flags or {})
         self._pause = pause
@@ -124,7 +127,7 @@ class HttpClient:
             event = json.loads(data)
         except ValueError:
             raise PeerError(f"{self._url}: not a server of this kind: it sent {data[:200]!r}; check the URL") from None
-        if isinstance(event, dict) and "error" in event:
+        if isinstance(event, dict) and event.get("error"):
             raise self._error(0, json.dumps(event["error"]))
         return event if isinstance(event, dict) else {}
 
@@ -132,21 +135,19 @@ class HttpClient:
     def _lines(self, body: Mapping[str, Any], cancelled: Callable[[], bool]) -> Iterator[Iterator[str | None]]:
         """The lines of the response as they come; None when it was cancelled."""
         arrived: queue.Queue[Any] = queue.Queue()
-        sockets: list[socket.socket] = []
-        ended = threading.Event()
+        connection = _Connection()
 
         def pump() -> None:
             try:
-                with self._http.stream("POST", f"{self._url}/chat/completions", json=body) as response:
-                    network = response.extensions.get("network_stream")
-                    if network is not None and (own := network.get_extra_info("socket")) is not None:
-                        sockets.append(own)
+                with self._http.stream(
+                    "POST", f"{self._url}/chat/completions", json=body, extensions={"trace": connection.watch}
+                ) as response:
                     if not response.is_success:
                         arrived.put(self._failure(response))
                         return
                     for line in response.iter_lines():
                         arrived.put(line)
-                        if ended.is_set():
+                        if connection.ended:
                             return
                 arrived.put(_END)
             except httpx2.HTTPError as error:
@@ -159,10 +160,7 @@ class HttpClient:
         try:
             yield _take(arrived, cancelled)
         finally:
-            ended.set()
-            for own in sockets:
-                with contextlib.suppress(OSError):
-                    own.shutdown(socket.SHUT_RDWR)
+            connection.end()
 
     def _failure(self, response: httpx2.Response) -> Exception:
         text = response.read().decode("utf-8", errors="replace")
@@ -203,6 +201,37 @@ class HttpClient:
         if self._flags:
             body["chat_template_kwargs"] = self._flags
         return body
+
+
+class _Connection:
+    """What one request goes over, known as soon as it is made: to be ended long before anything has come back."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self.ended = False
+
+    def watch(self, event: str, info: Mapping[str, Any]) -> None:
+        """Called by the HTTP library with all that it does."""
+        if event not in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            return
+        if (own := info["return_value"].get_extra_info("socket")) is not None:
+            with self._lock:
+                self._sockets.append(own)
+                if self.ended:
+                    _shut(own)
+
+    def end(self) -> None:
+        """Shuts it down, or as soon as it is there. May be called from another thread than the one that waits."""
+        with self._lock:
+            self.ended = True
+            for own in self._sockets:
+                _shut(own)
+
+
+def _shut(own: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        own.shutdown(socket.SHUT_RDWR)
 
 
 class _TryAgainError(Exception):
@@ -246,11 +275,16 @@ class _Partial:
         return Delta(content, reasoning if isinstance(reasoning, str) else "") if content or reasoning else None
 
     def last(self) -> Delta:
-        calls = tuple(
+        """The end, with all calls; of an answer that was cut off, those that are whole."""
+        calls = [
             ToolCall(call["id"] or f"call_{self.earlier + number}", call["name"], call["arguments"])
             for number, (_, call) in enumerate(sorted(self.calls.items()))
-        )
-        return Delta(tool_calls=calls, finish="tool_calls" if calls else self.finish, usage=self.usage)
+        ]
+        cut = self.finish in ("length", "repetition")
+        if cut and calls and not _is_json(calls[-1].arguments):
+            calls.pop()
+        finish: FinishReason | None = "tool_calls" if calls and not cut else self.finish
+        return Delta(tool_calls=tuple(calls), finish=finish, usage=self.usage)
 
 
 def _take(arrived: queue.Queue[Any], cancelled: Callable[[], bool]) -> Iterator[str | None]:
@@ -279,8 +313,19 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
     return {**body, "stop": list(sampling.stop)} if sampling.stop else body
 
 
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _short(text: str) -> str:
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        error = json.loads(text)
-        text = str((error.get("error") or error).get("message") or text)
+    """What an error says, in whatever shape: {"error": {"message": …}}, {"error": …}, {"message": …} or plain text."""
+    with contextlib.suppress(ValueError):
+        said = json.loads(text)
+        for name in ("error", "message"):
+            said = (said.get(name) or said) if isinstance(said, dict) else said
+        text = said if isinstance(said, str) and said else text
     return " ".join(text.split())[:300] or "no explanation"

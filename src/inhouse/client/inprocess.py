@@ -54,7 +54,7 @@ class Engine(Protocol[Params]):
 
     @property
     def sampling_params(self) -> Callable[..., Params]:
-        """Makes the engine's own sampling parameters from keywords named as the fields of `Sampling`."""
+        """Makes the engine's own sampling parameters from keywords: the fields of `Sampling`, and reasoning_budget."""
 
     def stream_chat(
         self,
@@ -97,6 +97,7 @@ class InProcessClient:
             seed=sampling.seed,
             max_tokens=sampling.max_tokens,
             stop=sampling.stop,
+            reasoning_budget=request.thinking_budget,
         )
         messages = [message_json(message) for message in request.messages]
         tools = [tool_json(tool) for tool in request.tools] or None

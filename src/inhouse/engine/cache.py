@@ -194,9 +194,11 @@ class PrefixCache:
 
     def _node(self, parent: Node, tokens: Ids, sequence: Sequence) -> Node:
         """The node of `tokens` below `parent`, made from `sequence` if there is none yet."""
-        node = self._tree.at(parent, tokens) or self._tree.add(parent, tokens)
-        if node.block.data is None:
-            node.block.data = block_of(sequence.layers, node.start, node.end)
+        node = self._tree.at(parent, tokens)
+        if node is None or node.block.data is None:
+            block = block_of(sequence.layers, parent.end, parent.end + len(tokens))
+            node = node or self._tree.add(parent, tokens)  # only now: a node without a block would be found for ever
+            node.block.data = block
             self._memory += node.block.nbytes
         return node
 

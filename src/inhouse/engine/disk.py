@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import queue
 import re
@@ -28,8 +29,10 @@ import psutil
 from inhouse.engine.pages import Arrays, Block, States
 from inhouse.engine.prefix_tree import Ids, Kind, Node, prefix_key
 from inhouse.errors import ParameterError
+from inhouse.weights.atomic import replacing
 
-FORMAT = 1  # of these files, and of what layers keep in them
+_LOG = logging.getLogger("inhouse.engine")
+
 MAGIC = b"INHOUSE\x01"
 ALIGNMENT = 64
 DIGEST = 16
@@ -69,7 +72,7 @@ class DiskTier:
             raise ParameterError(
                 f"{directory}: the cache cannot be kept here ({error}); name another directory"
             ) from error
-        self.write_errors = 0
+        self._failed = False  # once is enough to say
         self._lock = threading.Lock()
         self._sizes: dict[str, int] = {}  # of all files there are or are about to be
         self._pending: dict[str, tuple[dict[str, Any], Arrays]] = {}
@@ -222,8 +225,13 @@ class DiskTier:
             return
         try:
             _write_file(self._folder, name, self._secret, *waiting)
-        except OSError:
-            self.write_errors += 1
+        except (OSError, MemoryError) as error:
+            if not self._failed:
+                _LOG.warning(
+                    f"{self._folder}: the cache cannot be written to ({error}): going on with what is in memory; make "
+                    "room, or name another directory"
+                )
+            self._failed = True
             with self._lock:
                 self._sizes.pop(name, None)
         with self._lock:
@@ -288,7 +296,8 @@ def _make_room(directory: Path, own: Path, budget: int) -> int:
     total = left + sum(status.st_size for _, status in _files(own))
     while foreign and total > budget:
         path, status = foreign.pop()
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
         total -= status.st_size
         left -= status.st_size
     return left
@@ -303,23 +312,17 @@ def _sweep(folder: Path) -> None:
 
 
 def _write_file(folder: Path, name: str, secret: bytes, header: dict[str, Any], arrays: Arrays) -> None:
-    temporary = folder / f"{name}.{os.getpid()}.tmp"
     digest = hashlib.blake2b(digest_size=DIGEST, key=secret)
-    try:
-        with temporary.open("wb") as file:
-            for part in (_head(header), *(array.tobytes() for array in arrays)):
-                digest.update(part)
-                file.write(part)
-            file.write(digest.digest())
-            file.flush()
-            if hasattr(os, "posix_fadvise"):
-                # The system's memory is better spent on the model's file than on what is read after a restart.
-                os.fdatasync(file.fileno())
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        temporary.replace(folder / name)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(folder / name) as file:
+        for part in (_head(header), *(array.tobytes() for array in arrays)):
+            digest.update(part)
+            file.write(part)
+        file.write(digest.digest())
+        file.flush()
+        if hasattr(os, "posix_fadvise"):
+            # The system's memory is better spent on the model's file than on what is read after a restart.
+            os.fdatasync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _head(header: dict[str, Any]) -> bytes:

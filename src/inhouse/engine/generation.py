@@ -47,8 +47,8 @@ class Request:
 
 
 class Generation:
-    """`credit`: how many chunks may still be drawn for its owner (None: all); without any it rests. `ended` is called
-    just before its owner is told the end."""
+    """`credit`: how many chunks may still be drawn for its owner (None: all); without any it rests, also in debt: the
+    tokens that end its reasoning come all at once. `ended` is called just before its owner is told the end."""
 
     def __init__(self, request: Request, credit: int | None = None, ended: Callable[[], None] = lambda: None) -> None:
         self.request = request
@@ -70,7 +70,12 @@ class Generation:
     @property
     def ready(self) -> bool:
         """Whether there is something to compute now."""
-        return not (self.busy or self.cancelled or self.finished or self.credit == 0)
+        return not (self.busy or self.cancelled or self.finished or self.resting)
+
+    @property
+    def resting(self) -> bool:
+        """Whether its owner has to ask for more first."""
+        return self.credit is not None and self.credit <= 0
 
     @property
     def computed(self) -> int:
@@ -137,7 +142,7 @@ class Generation:
         if self._thought == params.reasoning_budget and request.text.reasoning and not self.finished:
             for token in request.bridge:
                 self._said(token, ())
-        guarded = params.loop_guard and not params.ignore_eos and self.produced % EVERY == 0
+        guarded = not params.ignore_eos and self.produced % EVERY == 0
         if guarded and goes_round(self.ids[len(request.prompt) :]):
             self.finish("repetition")
 
@@ -164,7 +169,7 @@ class Generation:
         """Tells the owner the end, once."""
         if self.finished:
             return
-        self.finished = True
+        self.finished, self._restore = True, None
         self._ended()
         piece = self.request.text.finish()
         if reason == "stop" and (self._called or piece.tool_calls):
@@ -184,7 +189,7 @@ class Generation:
     def fail(self, error: Exception) -> None:
         """Tells the owner that nothing comes any more, once."""
         if not self.finished:
-            self.finished = True
+            self.finished, self._restore = True, None
             self._ended()
             self.tell(Failure(error))
 

@@ -19,6 +19,7 @@ from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
 from inhouse.engine.constraints import Constraint
 from inhouse.engine.grammars import BEGIN, Schema, bare_head, call_grammar, joined, json_grammar
+from inhouse.engine.recent import Recent
 from inhouse.errors import InhouseError, ParameterError
 from inhouse.tokenizer import Dialect, Tokenizer
 from inhouse.tokenizer.calls import schemas
@@ -27,11 +28,13 @@ F32 = npt.NDArray[np.float32]
 
 _END_THINK = "</think>"
 _MARKS = (BEGIN, "</tool_call>", "<think>", _END_THINK)  # text to a grammar, whatever the vocabulary calls them
+_COMPILED = 64  # grammars that are remembered: an agent asks with the same tools again and again
 _TAIL = 256  # bytes of free text that are remembered, to find a marker in
 
 
 class Grammars:
-    """Compiles grammars for one vocabulary; its table is made when first needed. For any thread."""
+    """Compiles grammars for one vocabulary, and remembers the last; its table is made when first needed. For any
+    thread."""
 
     def __init__(self, tokenizer: Tokenizer, eos: frozenset[int], vocab_size: int) -> None:
         self.tokenizer = tokenizer
@@ -39,20 +42,25 @@ class Grammars:
         self._size = vocab_size
         self._table: LLTokenizer | None = None
         self._lock = threading.Lock()
+        self._problems = Recent[str](4 * _COMPILED)
+        self._matchers = Recent[LLMatcher](_COMPILED)
 
     def sound(self, grammar: str) -> bool:
         """Whether a grammar can be enforced."""
-        return not LLMatcher.validate_grammar(grammar, self._vocabulary())
+        return not self._problem(grammar)
 
     def check(self, grammar: str, what: str) -> str:
         """`grammar` if it can be enforced. Raises ParameterError."""
-        problem = LLMatcher.validate_grammar(grammar, self._vocabulary())
-        if problem:
+        if problem := self._problem(grammar):
             raise ParameterError(f"{what}: {' '.join(problem.split())[:500]}; give one that can be enforced")
         return grammar
 
     def matcher(self, grammar: str) -> LLMatcher:
-        return LLMatcher(self._vocabulary(), grammar)
+        """One at the beginning of a grammar, for one answer."""
+        return self._matchers.get(grammar, lambda: LLMatcher(self._vocabulary(), grammar)).deep_copy()
+
+    def _problem(self, grammar: str) -> str:
+        return self._problems.get(grammar, lambda: LLMatcher.validate_grammar(grammar, self._vocabulary()))
 
     def guide(
         self,
@@ -66,7 +74,7 @@ class Grammars:
         """What keeps an answer to `constraint` and to the schemas of `tools`; None if anything goes.
 
         A regex or a grammar leaves no room for calls, a JSON schema does.
-        Raises ParameterError for a schema or grammar that cannot be enforced.
+        Raises ParameterError for a schema or grammar that cannot be enforced, or that `prefill` breaks already.
         """
         constraint = constraint or Constraint()
         known = schemas(tools) if dialect != "plain" and constraint.tool_choice != "none" else {}
@@ -88,7 +96,11 @@ class Grammars:
             return None
         bare = known if call is not None and dialect == "hermes_json" else {}
         guide = Guide(self, whole, call, bare, several=constraint.parallel_tool_calls, must=must, thinking=thinking)
-        guide.read(prefill.encode())
+        guide.read(prefill.encode("utf-8", "replace"))
+        if guide.broken:
+            raise ParameterError(
+                f"no answer of the form that is demanded begins with {prefill[:100]!r}: change one of the two"
+            )
         return guide
 
     def _whole(self, constraint: Constraint) -> Shape | None:
@@ -151,10 +163,12 @@ class Guide:
         self._fresh = not thinking  # all is remembered that was said since the beginning or the last call
         self._ended = False  # nothing but the end may come
         self._in_call = False
+        self._demanded = False  # the grammar in force is that of `whole`
+        self.broken = False  # text that was read is not of the form that is demanded
         self._tail = b""
         self._matcher: LLMatcher | None = None
         if whole is not None and not thinking:
-            self._bind(whole.grammar, b"", call=must)
+            self._bind(whole.grammar, b"", call=must, demanded=True)
 
     @property
     def binding(self) -> bool:
@@ -202,7 +216,7 @@ class Guide:
             self._thinking, self._fresh = False, True
             self._tail = self._tail[at + len(_END_THINK) :]
             if self._whole is not None:
-                self._bind(self._whole.spaced, self._tail, call=self._must)
+                self._bind(self._whole.spaced, self._tail, call=self._must, demanded=True)
                 return
         if self._call is not None and (at := self._tail.find(BEGIN.encode())) >= 0:
             self._thinking = False
@@ -215,9 +229,9 @@ class Guide:
         self._fresh = self._fresh and len(self._tail) <= _TAIL
         self._tail = self._tail[-_TAIL:]
 
-    def _bind(self, grammar: str, begun: bytes, *, call: bool) -> None:
+    def _bind(self, grammar: str, begun: bytes, *, call: bool, demanded: bool = False) -> None:
         self._matcher, self._in_call, self._tail = self._grammars.matcher(grammar), call, b""
-        self._fresh = False
+        self._fresh, self._demanded = False, demanded
         if begun:
             self._feed(begun)
 
@@ -226,6 +240,7 @@ class Guide:
         assert self._matcher is not None
         tokens = self._grammars.tokenizer.encode(data.decode("utf-8", "replace"))
         if self._matcher.try_consume_tokens(tokens) < len(tokens):
+            self.broken = self._demanded
             self._matcher = None
             self._tail = b""
             return

@@ -85,13 +85,8 @@ class LLM:
         cache_bytes: int | None = None,
     ) -> LLM:
         """An engine around a model that is already built; without a tokenizer it takes and gives token ids only."""
-        return cls.around(Engine(model, tokenizer, Options(context, cache_bytes)))
-
-    @classmethod
-    def around(cls, engine: Engine) -> LLM:
-        """The same engine that others may use as well; closing either closes both."""
         llm = cls.__new__(cls)
-        llm._engine = engine
+        llm._engine = Engine(model, tokenizer, Options(context, cache_bytes))
         return llm
 
     @property

@@ -96,7 +96,7 @@ class Loop:
                 more = self.scheduler.step()
             except Exception as error:  # of our own making: better to fail what there is than to stop for ever
                 _LOG.exception("the engine failed")
-                self._fail(error)
+                self.scheduler.fail(error)
         self.scheduler.cache.close()
 
     def _obey(self, order: Callable[[], object]) -> None:
@@ -104,8 +104,3 @@ class Loop:
             order()
         except Exception:
             _LOG.exception("an order to the engine failed")
-
-    def _fail(self, error: Exception) -> None:
-        for generation in list(self.scheduler):
-            generation.fail(error)
-        self.cancel_all()

@@ -41,7 +41,9 @@ def open_engine(
         path = packed_or_not(path, PackedCopies(packed_root or default_copies()), packing)
     checkpoint = open_checkpoint(path)
     built = build_model(checkpoint.config, checkpoint.tensors, backend)
-    engine = Engine(built, _tokenizer(checkpoint), options, identity(checkpoint.path, backend.name.split(" (")[0]))
+    kept = options is not None and options.cache_dir is not None
+    name = identity(checkpoint.path, backend.name.split(" (")[0]) if kept else None  # reads of every file
+    engine = Engine(built, _tokenizer(checkpoint), options, name)
     checkpoint.close()
     return engine
 

@@ -31,7 +31,6 @@ class SamplingParams:
     max_tokens: int | None = None  # None: as many as the context holds
     ignore_eos: bool = False  # an end-of-text token is then an ordinary token
     reasoning_budget: int | None = None  # tokens of thinking, after which it is brought to an end; None: no limit
-    loop_guard: bool = True  # an answer that only repeats itself ends as "repetition" (not with ignore_eos)
     logprobs: int | None = None  # report each token's log-probability, and that many alternatives
 
     def __post_init__(self) -> None:

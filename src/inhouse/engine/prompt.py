@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inhouse.engine.recent import Recent
 from inhouse.errors import InhouseError, TemplateError
 from inhouse.tokenizer import ChatTemplate, Tokenizer, opens_thinking
 
+_TAILS = 64  # sets of switches, which clients choose, whose effect is remembered
 _MARK = "\ufdd0"  # a code point that Unicode reserves for a program's inner use: no text contains it
 
 
@@ -41,7 +43,7 @@ class ChatPrompts:
         self._tokenizer = tokenizer
         self._template = ChatTemplate(self.source, bos=tokenizer.bos_token, eos=tokenizer.eos_token)
         names = sorted((tokenizer.decode([id]) for id in tokenizer.special_ids), key=len, reverse=True)
-        self._tails: dict[str, int] = {}
+        self._tails = Recent[int](_TAILS)
         self._control = re.compile("|".join(re.escape(name) for name in names if len(name) > 1) or r"(?!)")
 
     def render(
@@ -63,17 +65,17 @@ class ChatPrompts:
 
     def _tail(self, flags: Mapping[str, Any]) -> int:
         """How many tokens, of those that ask for an answer, are not there where the answer is followed by more."""
-        key = repr(sorted(flags.items()))
-        if key not in self._tails:
-            begin = [{"role": "user", "content": "a"}]
-            later = [*begin, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
-            try:
-                asked, told = (self._ids(self._template.render(messages, None, **flags)) for messages in (begin, later))
-            except TemplateError:
-                asked, told = [], []  # it wants more than this; nothing is lost but a little speed
-            common = next((i for i, (a, b) in enumerate(zip(asked, told, strict=False)) if a != b), len(asked))
-            self._tails[key] = len(asked) - common
-        return self._tails[key]
+        return self._tails.get(repr(sorted(flags.items())), lambda: self._measured_tail(flags))
+
+    def _measured_tail(self, flags: Mapping[str, Any]) -> int:
+        begin = [{"role": "user", "content": "a"}]
+        later = [*begin, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+        try:
+            asked, told = (self._ids(self._template.render(messages, None, **flags)) for messages in (begin, later))
+        except TemplateError:
+            return 0  # it wants more than this; nothing is lost but a little speed
+        common = next((i for i, (a, b) in enumerate(zip(asked, told, strict=False)) if a != b), len(asked))
+        return len(asked) - common
 
     def _marked(self, value: Any) -> Any:
         """`value` with a mark inside every text that would become a control token."""

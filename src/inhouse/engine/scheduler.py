@@ -7,6 +7,7 @@ Background requests compute when no interactive one can, or as long as their sha
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import deque
@@ -20,6 +21,8 @@ from inhouse.engine.events import Priority
 from inhouse.engine.generation import FEW, Generation
 from inhouse.engine.prefix_tree import Ids, common_prefix
 from inhouse.engine.runner import CHUNK, F32, ModelRunner, Work
+
+_LOG = logging.getLogger("inhouse.engine")
 
 QUANTUM = 0.08  # seconds of a pass over a chunk before others have their turn, or half a layer where that takes longer
 LONGEST_LAYER = 0.25  # seconds that a pass over a chunk may spend in one layer
@@ -72,10 +75,6 @@ class _Lane:
     passes: deque[_Pass] = field(default_factory=deque)  # begun, to be gone on with in turn
     answers_next: bool = True
 
-    @property
-    def ready(self) -> bool:
-        return bool(self.waiting or self.passes) or any(member.ready for member in self.active)
-
 
 class Scheduler:
     """Call `step` as long as it says that there is more to do. `arrivals()` says whether requests wait outside."""
@@ -109,6 +108,17 @@ class Scheduler:
         generation.finish("cancelled")
         self._collect(self._lanes[generation.request.priority])
 
+    def fail(self, error: Exception) -> None:
+        """Ends all requests with `error` and keeps nothing of them."""
+        for lane in self._lanes.values():
+            for each in lane.passes:
+                each.steps.close()
+            members, lane.passes = [*lane.active, *lane.waiting], deque()
+            lane.active, lane.waiting = [], deque()
+            for member in members:
+                member.fail(error)
+                member.sequence = None
+
     def __iter__(self) -> Iterator[Generation]:
         """All requests that have not ended."""
         for lane in self._lanes.values():
@@ -136,7 +146,7 @@ class Scheduler:
 
     def _turn(self) -> Priority | None:
         """Whose quantum is next."""
-        interactive, background = (self._lanes[name].ready for name in ("interactive", "background"))
+        interactive, background = (self._ready(self._lanes[name]) for name in ("interactive", "background"))
         if not (interactive and background):
             self._spent = {"interactive": 0.0, "background": 0.0}  # nobody owes anybody anything
             return "interactive" if interactive else "background" if background else None
@@ -144,16 +154,23 @@ class Scheduler:
         due = share * sum(self._spent.values())
         return "background" if self._spent["background"] < due else "interactive"
 
+    def _ready(self, lane: _Lane) -> bool:
+        """Whether there is something to compute; one for whom there is no room is nothing, and must not take turns."""
+        return bool(lane.passes) or any(member.ready for member in lane.active) or self._admissible(lane)
+
     def _admit(self, lane: _Lane) -> None:
         """Lets those in who waited longest, as far as there is room."""
-        while lane.waiting:
-            active = [member for each in self._lanes.values() for member in each.active if member.credit != 0]
-            new = lane.waiting[0]
-            full = sum(member.request.priority == new.request.priority for member in active) >= self.limits.active
-            tokens = sum(map(_size, active)) + _size(new)
-            if full or (active and tokens > self.limits.tokens):
-                return
+        while self._admissible(lane):
             lane.active.append(lane.waiting.popleft())
+
+    def _admissible(self, lane: _Lane) -> bool:
+        """Whether there is room for the one who waited longest. Those who rest take none."""
+        if not lane.waiting:
+            return False
+        active = [member for each in self._lanes.values() for member in each.active if not member.resting]
+        new = lane.waiting[0]
+        full = sum(member.request.priority == new.request.priority for member in active) >= self.limits.active
+        return not full and (not active or sum(map(_size, active)) + _size(new) <= self.limits.tokens)
 
     def _advance(self, lane: _Lane, urgent: Callable[[], bool]) -> None:
         """Answers one token each, or a stretch of reading; in turn where there is both."""
@@ -234,7 +251,10 @@ class Scheduler:
         _leave(each)
         self._measure(each)
         for member, logits in zip(each.members, each.results, strict=True):
-            self._keep(member)
+            try:
+                self._keep(member)
+            except Exception:  # such as a want of memory: it will be computed again, nobody need know
+                _LOG.exception("a part of a prompt could not be remembered")
             member.advanced(logits)
 
     def _keep(self, member: Generation) -> None:
@@ -272,9 +292,12 @@ class Scheduler:
         for member in [member for member in lane.active if (member.finished or member.cancelled) and not member.busy]:
             member.finish("cancelled")
             lane.active.remove(member)
-            if member.sequence is not None:
-                self.cache.release(member.sequence)
-                member.sequence = None
+            sequence, member.sequence = member.sequence, None
+            if sequence is not None:
+                try:
+                    self.cache.release(sequence)
+                except Exception:
+                    _LOG.exception("an answer could not be remembered")
         if any(member.cancelled for member in lane.waiting):
             for member in lane.waiting:
                 if member.cancelled:

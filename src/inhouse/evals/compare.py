@@ -23,6 +23,7 @@ import numpy as np
 from inhouse.errors import InhouseError, ParameterError
 from inhouse.evals.bench_engines import EngineProcess, Kind
 from inhouse.kernels.cpu import read_bandwidth
+from inhouse.weights.atomic import replacing
 
 KINDS: tuple[Kind, ...] = ("inhouse", "llama.cpp")
 _WARM_UP = 512  # tokens: they touch every expert
@@ -194,9 +195,8 @@ def _check_settings(path: Path, settings: dict[str, Any]) -> None:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as file:
+        file.write((json.dumps(value, indent=2) + "\n").encode())
 
 
 def _read_json(path: Path) -> dict[str, Any]:

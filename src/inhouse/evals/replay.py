@@ -13,14 +13,17 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from inhouse.engine import Chunk, SamplingParams
 from inhouse.engine.events import Event, Failure
 from inhouse.engine.open import open_engine
+from inhouse.engine.packing import packed_or_not
 from inhouse.engine.serving import Engine, Options
 from inhouse.errors import ParameterError, PeerError
+from inhouse.store import PackedCopies
 
 Messages = Sequence[Mapping[str, Any]]
 Progress = Callable[[str, int, int], None]
@@ -91,24 +94,27 @@ def replay(
     sessions: int = 1,
     turns: int | None = None,
     peer: bool = False,
+    copies: PackedCopies | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Replay:
     """Asks for the answer to every beginning of the session that was answered, `sessions` of them in turn.
 
-    `restart`: the engine ends in the middle and another goes on with its disk. Raises what opening a model raises.
+    `restart`: the engine ends in the middle and another goes on with its disk. With `copies`, ours runs from the
+    packed copy. Raises what opening a model raises.
     """
+    ours = model if copies is None else packed_or_not(model, copies, partial(progress, "packing"))
     beginnings = [messages[:at] for at, message in enumerate(messages) if message["role"] == "assistant"][:turns]
     known: list[list[list[int]]] = [[] for _ in range(sessions)]
     done: list[Turn] = []
     prompts: list[list[int]] = []
     with tempfile.TemporaryDirectory(prefix="inhouse-replay-") as folder:
         options = Options(context=context, cache_dir=Path(folder))
-        engine = open_engine(model, options, threads=threads)
+        engine = open_engine(ours, options, threads=threads, pack=False)
         try:
             for index, beginning in enumerate(beginnings):
                 if restart and index == len(beginnings) // 2:
                     engine.drain(60.0)
-                    engine = open_engine(model, options, threads=threads)
+                    engine = open_engine(ours, options, threads=threads, pack=False)
                 for session in range(sessions):
                     progress("replaying", len(done), len(beginnings) * sessions)
                     turn, prompt = _turn(engine, session, _of_session(beginning, session), known[session])

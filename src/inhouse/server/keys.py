@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import secrets
 import time
 from collections import deque
@@ -19,6 +18,7 @@ from pathlib import Path
 from threading import Lock
 
 from inhouse.errors import InhouseError, ParameterError
+from inhouse.weights.atomic import replacing
 
 PREFIX = "ih-"
 _MINUTE = 60.0
@@ -80,13 +80,8 @@ class KeyFile:
     def _write(self, keys: list[Key]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"keys": [asdict(key) for key in keys]}, indent=2) + "\n"
-        temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
+        with replacing(self.path, 0o600) as file:
+            file.write(text.encode())
 
 
 class KeyRing:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily
@@ -13,20 +12,10 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from inhouse.engine import Chunk
-from inhouse.engine.events import Event, Progress
+from inhouse.engine.events import Event
 from inhouse.server.engine import ServingEngine
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
-
-
-@dataclass
-class Tokens:
-    """Tokens since the server began, counted as they come; `prompt` and `cached` when an answer is complete."""
-
-    generated: int = 0
-    prefilled: int = 0  # of prompts, computed
-    prompt: int = 0
-    cached: int = 0  # of prompts, not computed again
 
 
 class Metrics:
@@ -35,8 +24,6 @@ class Metrics:
     def __init__(self, engine: ServingEngine) -> None:
         self.registry = CollectorRegistry()
         self.started = time.time()
-        self.tokens = Tokens()
-        self.active = 0  # requests to an API that are being answered
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"inhouse_{name}", text, labels, registry=self.registry)
@@ -58,26 +45,17 @@ class Metrics:
         """Watches the answers to one request."""
         begun = time.monotonic()
         first: list[float] = []
-        tokens, read = self.tokens, 0
 
         def observe(event: Event) -> None:
-            nonlocal read
-            if isinstance(event, Progress):
-                if read:
-                    tokens.prefilled += max(0, event.done - read)
-                read = event.done
             if not isinstance(event, Chunk):
                 return
             now = time.monotonic()
-            tokens.generated += len(event.token_ids)
             if event.token_ids and not first:
                 first.append(now)
                 self._first.observe(now - begun)
             if event.finish_reason is not None:
                 self._finished.labels(event.finish_reason).inc()
             if event.usage is not None:
-                tokens.prompt += event.usage.prompt_tokens
-                tokens.cached += event.usage.cached_tokens
                 self._prompt.inc(event.usage.prompt_tokens)
                 self._cached.inc(event.usage.cached_tokens)
                 self._completion.inc(event.usage.completion_tokens)
@@ -105,13 +83,10 @@ class Metrics:
                     status = message["status"]
                 await send(message)
 
-            working = int(scope["method"] == "POST")
-            self.active += working
             with self._active.track_inprogress():
                 try:
                     await app(scope, receive, noting)
                 finally:
-                    self.active -= working
                     path = scope["path"] if scope["path"] in paths else "other"
                     self._requests.labels(path, status).inc()
 

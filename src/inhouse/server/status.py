@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from dataclasses import asdict
 from typing import Any
 
 import psutil
@@ -61,8 +60,6 @@ def routes(service: Service) -> APIRouter:
                     "available_bytes": memory.available,
                     "total_bytes": memory.total,
                 },
-                "requests": {"active": service.metrics.active},
-                "tokens": asdict(service.metrics.tokens),
                 "engine": engine,
             }
         )

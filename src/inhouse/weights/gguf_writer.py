@@ -5,9 +5,7 @@ The file appears under its name only when complete. Knows the container, not wha
 
 from __future__ import annotations
 
-import os
 import struct
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -17,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from inhouse.errors import ParameterError
+from inhouse.weights.atomic import replacing
 from inhouse.weights.formats import U8, Format
 from inhouse.weights.gguf import ARRAY, DEFAULT_ALIGNMENT, MAGIC, SCALARS, STRING
 from inhouse.weights.tensor import Tensor
@@ -57,18 +56,9 @@ def write_gguf(
     alignment = int(metadata.get("general.alignment", DEFAULT_ALIGNMENT))
     header = _header(metadata, tensors, alignment)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".partial")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(header)
-            _write_data(file, tensors, alignment, progress)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.write(header)
+        _write_data(file, tensors, alignment, progress)
 
 
 def _write_data(file: IO[bytes], tensors: Sequence[TensorSource], alignment: int, progress: Progress | None) -> None:

@@ -11,8 +11,6 @@ at a multiple of 64 bytes. The file appears under its name only when complete.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -25,6 +23,7 @@ import numpy as np
 
 from inhouse.errors import ModelFileError, ParameterError, TensorError
 from inhouse.weights import formats, packed
+from inhouse.weights.atomic import replacing
 from inhouse.weights.config import DeltaNetConfig, ModelConfig, MoEConfig
 from inhouse.weights.expected import check_config, check_shapes
 from inhouse.weights.formats import U8, Format
@@ -90,18 +89,9 @@ def write_packed(
     """
     if plan.gain == 0:
         raise ParameterError(f"{source.get('path', path)} has no weights that can be packed; use it as it is")
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".partial")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(_header(plan, source))
-            _write_data(file, plan, pack, progress)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.write(_header(plan, source))
+        _write_data(file, plan, pack, progress)
 
 
 def _header(plan: PackPlan, source: Mapping[str, Any]) -> bytes:

@@ -71,18 +71,6 @@ class _Drawn:
         return found
 
 
-def repo_map(
-    root: Path,
-    mentioned: Iterable[str],
-    budget: int,
-    count_tokens: Callable[[str], int],
-    cache: Path | None = None,
-) -> str:
-    """The map of `root` in at most `budget` tokens; `mentioned` are paths and names of the task's text."""
-    with RepoMap(root, cache) as index:
-        return index.text(mentioned, budget, count_tokens)
-
-
 class RepoMap:
     """The index of one repository. `cache`: the folder for its SQLite file; None keeps it in memory.
 

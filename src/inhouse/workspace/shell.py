@@ -11,7 +11,6 @@ import contextlib
 import os
 import selectors
 import shlex
-import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from pathlib import Path
 import psutil
 
 from inhouse.workspace.commands import POLL_SECONDS, Capture, CommandResult, Runner, Stop, Watch
+from inhouse.workspace.processes import started
 
 _BASH = ("bash", "--noprofile", "--norc")
 _GRACE = 1.0  # seconds for bash itself to come back after its children are killed
@@ -47,7 +47,7 @@ class Shell:
         self._fd = -1  # the other end, as a number in the shell
         self._status = -1  # our end of the pipe that says how commands ended
         self._cwd = str(runner.place)
-        self._launched = contextlib.ExitStack()  # what confines the shell lasts as long as it
+        self._launched = contextlib.ExitStack()  # the shell's process, and what confines it
         self._watch: Watch | None = None
 
     @property
@@ -63,7 +63,7 @@ class Shell:
         on_output: OnOutput = lambda text: None,
     ) -> ShellResult:
         """Run a command, in the shell that is there or in a new one. Raises SandboxError like `Runner.launch`."""
-        started = time.monotonic()
+        begun = time.monotonic()
         process = self._running()
         capture = Capture(self._runner.limits.output)
         assert process.stdin is not None
@@ -72,7 +72,7 @@ class Shell:
             try:
                 process.stdin.write(self._line(command))
                 process.stdin.flush()
-                ended, stopped = self._follow(process, capture, started + timeout, cancelled, on_output)
+                ended, stopped = self._follow(process, capture, begun + timeout, cancelled, on_output)
             except BrokenPipeError:
                 ended, stopped = None, None
             if stopped is not None and ended is None:
@@ -86,7 +86,7 @@ class Shell:
         restarted = code is None
         if code is None:
             code = self._end(process, by_itself=stopped is None)
-        return ShellResult(code, capture.text(), time.monotonic() - started, stopped, self._cwd, restarted)
+        return ShellResult(code, capture.text(), time.monotonic() - begun, stopped, self._cwd, restarted)
 
     def close(self) -> None:
         """End the shell and everything that was started in it."""
@@ -104,6 +104,7 @@ class Shell:
             self._process = self._start(theirs)
         except BaseException:
             os.close(ours)
+            self._launched.close()
             raise
         finally:
             os.close(theirs)
@@ -114,20 +115,22 @@ class Shell:
     def _start(self, status: int) -> subprocess.Popen[bytes]:
         launch = self._launched.enter_context(self._runner.launch(_BASH))
         self._watch = Watch(launch.cwd, self._runner.limits)
-        process = subprocess.Popen(
-            list(launch.argv),
-            cwd=launch.cwd,
-            env=dict(launch.environment),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=(status, *launch.pass_fds),
-            start_new_session=True,
-            bufsize=0,
+        process = self._launched.enter_context(
+            started(
+                launch.argv,
+                cwd=launch.cwd,
+                env=dict(launch.environment),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(status, *launch.pass_fds),
+                bufsize=0,
+            )
         )
         assert process.stdin is not None
         if Path(self._cwd) != self._runner.place:
-            process.stdin.write(f"cd -- {shlex.quote(self._cwd)} 2>/dev/null\n".encode())
+            with contextlib.suppress(BrokenPipeError):  # whoever runs a command will see that it is gone
+                process.stdin.write(f"cd -- {shlex.quote(self._cwd)} 2>/dev/null\n".encode())
         return process
 
     def _line(self, command: str) -> bytes:
@@ -213,18 +216,11 @@ class Shell:
             for child in psutil.Process(process.pid).children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     child.kill()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
+        self._launched.close()
         if self._status >= 0:
             os.close(self._status)
             self._status = -1
         self._process = None
-        self._launched.close()
         code = process.returncode if code is None else code
         return code if code >= 0 else 128 - code
 

@@ -52,7 +52,7 @@ async function answer() {
       const choice = data.choices[0];
       if (choice) {
         view.add(choice.delta);
-        outcome.reason = choice.finish_reason ?? outcome.reason;
+        outcome.reason = choice.inhouse?.finish_reason ?? choice.finish_reason ?? outcome.reason;
       }
       if (near) requestAnimationFrame(toEnd);
     }

@@ -7,7 +7,6 @@ const ENDINGS = {
   length: "Cut off at the limit of tokens.",
   cancelled: "Stopped.",
   content_filter: "Withheld.",
-  loop: "Ended because the model repeated itself.",
   repetition: "Ended because the model repeated itself.",
 };
 

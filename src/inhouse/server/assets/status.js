@@ -81,22 +81,23 @@ export class Status {
 
   show(stats) {
     const now = performance.now();
-    const { tokens = {}, requests = {}, engine = {}, memory } = stats;
+    const { engine, memory } = stats;
     const seconds = this.last ? (now - this.last.now) / 1000 : Infinity;
-    const rate = (name) => Math.max(0, ((tokens[name] ?? 0) - (this.last?.tokens[name] ?? 0)) / seconds);
-    this.speed.add(rate("generated"));
-    this.reading.add(rate("prefilled"));
-    this.last = { now, tokens };
-    this.queue.add(requests.active ?? 0);
+    const rate = (name) => Math.max(0, ((engine[name] ?? 0) - (this.last?.engine[name] ?? 0)) / seconds);
+    const all = (what) => (engine[`${what}_interactive`] ?? 0) + (engine[`${what}_background`] ?? 0);
+    this.speed.add(rate("decode_tokens"));
+    this.reading.add(rate("prefill_tokens"));
+    this.last = { now, engine };
+    this.queue.add(all("active"));
     this.memory.set(memory.process_bytes, memory.total_bytes, `${bytes(memory.process_bytes)} of ${bytes(memory.total_bytes)}`);
-    const cache = engine.cache ?? engine;
+    const cache = engine.cache ?? {};
     meter(this.cache, cache.memory_bytes, cache.memory_budget);
     meter(this.disk, cache.disk_bytes, cache.disk_budget);
-    const known = tokens.prompt > 0 ? `${Math.round((100 * tokens.cached) / tokens.prompt)} % of prompts` : "nothing asked yet";
+    const known = cache.prompt_tokens > 0 ? `${Math.round((100 * cache.cached_tokens) / cache.prompt_tokens)} % of prompts` : "nothing asked yet";
     this.tell({
       Model: stats.model.id, Architecture: stats.model.architecture,
       Context: `${stats.model.context_length.toLocaleString("en")} tokens`,
-      "Not read again": known, Waiting: engine.waiting, Up: duration(stats.uptime_seconds),
+      "Not read again": known, Waiting: all("waiting"), Up: duration(stats.uptime_seconds),
     });
   }
 
