@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Inhouse
+from scripted_server import Server
 
 from inhouse.agent import FixResult
 from inhouse.cli import fix as module
@@ -45,6 +46,21 @@ def test_a_model_that_finds_nothing_is_said_and_changes_nothing(inhouse: Inhouse
     assert "1 of 1 tests fail" in done.stderr
     assert "no patch made all tests pass" in done.stderr
     assert (repository / "m.py").read_text() == BROKEN
+
+
+def test_a_server_is_asked_instead_within_a_limit_of_tokens(inhouse: Inhouse, repository: Path) -> None:
+    server = Server(*["    return 3\n```", "    return 4\n```"])
+    args = ("fix", "--repo", repository, "one is 2", "--url", server.url, "--yes", "--test", "python3 -m unittest")
+    done = inhouse(*args, "--max-tokens", 1)
+    assert done.returncode == 3
+    assert "every token is used up after 1 attempts" in done.stderr
+    assert len(server.asked) == 1
+    server.close()
+    server = Server("    return 1\n```")
+    done = inhouse(*args[:5], server.url, *args[6:])
+    assert (done.returncode, len(server.asked)) == (0, 1)
+    assert (repository / "m.py").read_text() == BROKEN.replace("2", "1")
+    server.close()
 
 
 def test_events_as_json_lines(inhouse: Inhouse, repository: Path, tiny: Path) -> None:

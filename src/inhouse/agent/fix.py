@@ -31,13 +31,16 @@ _SHOWN_FAILURES = 2  # to the model; more would only make its prompt long
 
 @dataclass(frozen=True)
 class FixOptions:
-    """`minutes` for all, `attempts` at most, `test_timeout` seconds; `pythons` run tests of projects without one.
+    """`minutes` for all, `attempts` and computed `tokens` at most, `test_timeout` seconds.
+
+    `pythons` run tests of projects that have none of their own.
 
     `map_tokens` are for the map of a repository that is not small (0: no map), `maps` is where maps are kept.
     """
 
     minutes: float = 10.0
     attempts: int = 60
+    tokens: int | None = None
     seed: int = 0
     sandboxed: bool = True
     test_timeout: float = 300.0
@@ -98,12 +101,12 @@ def fix(
             reason = "all tests pass, so no patch could be verified; add a test that shows the problem"
             return FixResult("nothing_fails", reason, command, seconds=time.monotonic() - started)
         around = _overview(client, checkout.repository, problem, options, on_event)
-        search = Search(client, bench, Budget(deadline, options.attempts, options.seed), on_event)
+        search = Search(client, bench, Budget(deadline, options.attempts, options.seed, options.tokens), on_event)
         patch, after = _repair(bench, search, _Task(problem, around), before, deadline, on_event)
         seconds = time.monotonic() - started
         failing = tuple(sorted(after.failing))
         if not after.passed:
-            return FixResult("no_patch", _why_not(search, before, after, deadline), command, failing=failing,
+            return FixResult("no_patch", _why_not(search, before, after), command, failing=failing,
                              attempts=search.attempts, seconds=seconds)  # fmt: skip
         return FixResult(
             "verified", "the tests pass with this patch", command, patch, checkout.diff(patch),
@@ -164,10 +167,10 @@ def _test_source(bench: Bench, failure: Failure) -> str:
     return ""
 
 
-def _why_not(search: Search, before: Outcome, after: Outcome, deadline: float) -> str:
+def _why_not(search: Search, before: Outcome, after: Outcome) -> str:
     if search.attempts == 0:
         return "nothing in the repository could be connected with what fails"
-    limit = "time is up" if time.monotonic() >= deadline else "every attempt is used up"
+    limit = search.spent() or "nothing is left to ask"
     part = (
         f"; a part of it was repaired ({len(before.failing) - len(after.failing)} tests)" if after is not before else ""
     )

@@ -28,11 +28,15 @@ _DETAIL_LINES = 8  # of a failure, in events and in what the model is told of an
 
 @dataclass(frozen=True)
 class Budget:
-    """When to stop, and what varies the answers. `deadline` is of time.monotonic."""
+    """When to stop, and what varies the answers.
+
+    `deadline` is of time.monotonic; `tokens` are those computed, of prompts and answers (None: any number).
+    """
 
     deadline: float
     attempts: int
     seed: int
+    tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,16 @@ class Search:
         self._seen: set[str] = set()
         self._plain: dict[str, tuple[str, str]] = {}  # path: of which version, and with which suspect's turns
         self.attempts = 0
+        self._tokens = 0  # computed: answers, and what of the prompts was not in the cache
 
-    def spent(self) -> bool:
-        """Whether time or attempts have run out."""
-        return self.attempts >= self._budget.attempts or time.monotonic() >= self._budget.deadline
+    def spent(self) -> str:
+        """What has run out, in words; empty while there is enough of everything."""
+        budget = self._budget
+        if time.monotonic() >= budget.deadline:
+            return "time is up"
+        if budget.tokens is not None and self._tokens >= budget.tokens:
+            return "every token is used up"
+        return "every attempt is used up" if self.attempts >= budget.attempts else ""
 
     def run(self, case: Case, suspects: Sequence[Suspect]) -> Found | None:
         """The first patch that repairs all, else the best that repairs some; None when nothing helped in time."""
@@ -130,6 +140,7 @@ class Search:
         record.asked += 1
         record.fruitless += verdict in ("unchanged", "repeated", "unusable") and ask.temperature > 0
         usage = reply.usage
+        self._tokens += usage.prompt_tokens - usage.cached_tokens + usage.completion_tokens
         spent = time.monotonic() - started
         self._on_event(
             Tried(

@@ -22,7 +22,7 @@ from inhouse.agent.permissions import MODES, Approver, Permissions
 from inhouse.agent.session import Session, sessions
 from inhouse.agent.steps import OnStep
 from inhouse.agent.tools.base import AgentTool
-from inhouse.cli.chat_client import Connection, add_connection, connected
+from inhouse.cli.chat_client import Connection, add_connection, agent_flags, connected
 from inhouse.cli.common import Subparsers, command, environment_python, home
 from inhouse.cli.sessions import all_sessions, title_of
 from inhouse.errors import WorkspaceError
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
     from inhouse.agent.acp import AcpAgent, Opened, Stored
 
-    with connected(args) as connection:
+    with connected(args, agent_flags(args)) as connection:
 
         def open_session(wanted: Wanted, on_step: OnStep, approver: Approver) -> Opened:
             with ExitStack() as stack:

@@ -23,7 +23,7 @@ from inhouse.agent.steps import Ended
 from inhouse.agent.tools.base import AgentTool
 from inhouse.agent.tools.plan import worded
 from inhouse.cli.agent_view import AgentView, JsonLines, View, ask, show_diff, terminal
-from inhouse.cli.chat_client import Connection, add_connection, connected
+from inhouse.cli.chat_client import Connection, add_connection, agent_flags, connected
 from inhouse.cli.common import Subparsers, command, environment_python, home, positive
 from inhouse.cli.terminal import Flag, interruptible, line_editing, lines
 from inhouse.client.types import Sampling
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     if headless and not (prompt and prompt.strip()) and not (args.resume or args.fork):
         raise ParameterError("there is no terminal to talk in; say what to do as PROMPT")
     console = terminal()
-    with _opened(args) as start, connected(args) as connection:
+    with _opened(args) as start, connected(args, agent_flags(args)) as connection:
         work = _Work(args, connection, console)
         with work.session(start) as agent:
             if headless:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,21 +26,27 @@ class Connection:
     context: int
 
 
-def add_connection(parser: argparse.ArgumentParser) -> None:
+def add_connection(parser: argparse.ArgumentParser, *, thinking: bool = True) -> None:
+    """`thinking`: whether the user may say that the model does not think."""
     group = parser.add_argument_group("model")
     group.add_argument("--model", metavar="MODEL", help="a name or path (default: the largest here that fits)")
     group.add_argument(
         "--url", metavar="URL", help="ask a server instead, such as http://gpu.local:8000/v1 (key: INHOUSE_API_KEY)"
     )
-    add_thinking(parser)
+    if thinking:
+        add_thinking(parser)
     add_engine(parser)
 
 
+def agent_flags(args: argparse.Namespace) -> dict[str, bool]:
+    """Switches of the chat template for an agent: its earlier thinking stays in its prompt, since a template that drops
+    it would change what was read already."""
+    return {**template_flags(args), "preserve_thinking": True}
+
+
 @contextmanager
-def connected(args: argparse.Namespace) -> Iterator[Connection]:
+def connected(args: argparse.Namespace, flags: Mapping[str, bool]) -> Iterator[Connection]:
     """Raises ModelNotFoundError, PeerError and what opening a model raises."""
-    # An agent's earlier thinking stays in its prompt: a template that drops it would change what was read already.
-    flags = {**template_flags(args), "preserve_thinking": True}
     if args.url is not None:
         from inhouse.client.http import HttpClient
 

@@ -1,4 +1,4 @@
-"""`inhouse fix`: repair a repository. Composes the agent with a model of this machine; asks before it applies."""
+"""`inhouse fix`: repair a repository. Composes the agent with a model; asks before it applies."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from typing import Any
 
 from inhouse.agent import FixOptions, FixResult, fix
 from inhouse.agent.overview import map_tokens
-from inhouse.cli.chat_client import largest_model
+from inhouse.cli.chat_client import add_connection, connected, largest_model
 from inhouse.cli.common import (
     Subparsers,
-    add_engine,
     command,
     confirm,
     environment_python,
@@ -28,9 +27,7 @@ from inhouse.cli.common import (
     model_path,
     positive,
 )
-from inhouse.cli.opening import open_llm
 from inhouse.cli.repair_view import JsonLines, RepairView, show_diff
-from inhouse.client.inprocess import InProcessClient
 from inhouse.errors import ParameterError, SandboxError
 from inhouse.workspace import Sandbox
 from inhouse.workspace.checkout import apply
@@ -64,27 +61,36 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("problem", metavar="PROBLEM", help="what is wrong, in your words; - is standard input")
     parser.add_argument("--repo", type=Path, default=Path(), metavar="DIR", help="the repository (default: here)")
     parser.add_argument("--test", metavar="CMD", help="the command that runs the tests (default: found)")
-    parser.add_argument("--model", metavar="MODEL", help="a name or path (default: the largest here that fits)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws other attempts (default 0)")
-    parser.add_argument("--minutes", type=_minutes, default=10.0, metavar="M", help="give up after (default 10)")
-    parser.add_argument("--attempts", type=positive, default=60, metavar="N", help="give up after (default 60)")
     parser.add_argument("--test-timeout", type=positive, default=300, metavar="S", help="seconds a run of the tests")
     parser.add_argument("-y", "--yes", action="store_true", help="apply a verified patch without asking")
     parser.add_argument(
         "--unconfined", action="store_true", help="run the tests with your own rights where no sandbox is to be had"
     )
     parser.add_argument("--json", action="store_true", help="write events as JSON lines, the result last; never ask")
-    add_engine(parser)
+    limits = parser.add_argument_group("when to give up")
+    limits.add_argument(
+        "--max-minutes", "--minutes", dest="minutes", type=_minutes, default=10.0, metavar="M", help="default 10"
+    )
+    limits.add_argument(
+        "--max-turns", "--attempts", dest="attempts", type=positive, default=60, metavar="N",
+        help="answers of the model (default 60)",
+    )  # fmt: skip
+    limits.add_argument(
+        "--max-tokens", type=positive, metavar="N", help="tokens computed, of prompts and answers (default: no limit)"
+    )
+    add_connection(parser, thinking=False)
 
 
 def run(args: argparse.Namespace) -> int:
     problem = (sys.stdin.read() if args.problem == "-" else args.problem).strip()
     if not problem:
         raise ParameterError("the problem is empty; say in a sentence what is wrong")
-    model = model_path(args.model) if args.model is not None else largest_model()
+    model = args.url or (model_path(args.model) if args.model is not None else largest_model()).name
     options = FixOptions(
         minutes=args.minutes,
         attempts=args.attempts,
+        tokens=args.max_tokens,
         seed=args.seed,
         sandboxed=_sandboxed(args),
         test_timeout=args.test_timeout,
@@ -95,13 +101,12 @@ def run(args: argparse.Namespace) -> int:
         return _report(args, _repair(args, model, problem, options))
 
 
-def _repair(args: argparse.Namespace, model: Path, problem: str, options: FixOptions) -> FixResult:
+def _repair(args: argparse.Namespace, model: str, problem: str, options: FixOptions) -> FixResult:
     with JsonLines() if args.json else RepairView() as view:
-        view.loading(model.name)
-        with open_llm(model, args) as llm:
-            client = InProcessClient(llm, template_flags={"enable_thinking": False})
-            options = replace(options, map_tokens=min(_MAP_TOKENS, map_tokens(llm.context)))
-            return fix(client, args.repo, problem, args.test, options, view.show)
+        view.loading(model)
+        with connected(args, {"enable_thinking": False}) as connection:
+            options = replace(options, map_tokens=min(_MAP_TOKENS, map_tokens(connection.context)))
+            return fix(connection.client, args.repo, problem, args.test, options, view.show)
 
 
 def _report(args: argparse.Namespace, result: FixResult) -> int:
