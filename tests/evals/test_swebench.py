@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from inhouse.cli.eval_swebench import _solver
+from inhouse.cli.swebench_solvers import solver
 from inhouse.errors import ParameterError
 from inhouse.evals.swebench import grade, load_instances, prepare
 from inhouse.weights.synthetic import synthesize
+from scripted_server import Server
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 
@@ -100,6 +101,24 @@ def test_gold_patches_resolve_all_and_empty_ones_none(bench: Path) -> None:
     assert (empty["resolved"], empty["classes"]) == (0, {"empty patch": 3})
 
 
+def test_the_agent_repairs_without_a_failing_test(bench: Path) -> None:
+    edit = {"path": "median.py", "old_str": "return v[", "new_str": "return sorted(v)["}
+    run = {"command": "python3 -c 'from median import median; assert median([3, 1, 2]) == 2'"}
+    server = Server(("str_replace", edit), ("bash", run), ("finish", {"summary": "It sorts now."}))
+    command = [
+        sys.executable, "-m", "inhouse", "eval", "swebench", "--dataset", str(bench / "set.jsonl"), "--repos",
+        str(bench / "clones"), "--instances", "acme__median-1", "--url", server.url, "--json",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    server.close()
+    report = json.loads(done.stdout)
+    assert (report["resolved"], report["classes"]) == (1, {"resolved": 1}), (done.stderr, report)
+    assert report["tokens"] == 3 * (90 - 60 + 9)
+    said = server.asked[0]["messages"]
+    assert "median is wrong" in said[-1]["content"]
+    assert "the repair" not in json.dumps(said), "what came later is told"
+
+
 def test_predictions_of_a_file_and_failure_classes(bench: Path, tmp_path: Path) -> None:
     rows = {row["instance_id"]: row for row in map(json.loads, (bench / "set.jsonl").read_text().splitlines())}
     patches = {
@@ -162,7 +181,10 @@ def test_the_model_is_packed_where_the_user_keeps_such_copies(
     monkeypatch.setenv("INHOUSE_HOME", str(tmp_path))
     synthesize("tiny-qwen2", tmp_path / "tiny.gguf")
     before = sorted(packed_root.iterdir())
-    options = argparse.Namespace(predictions=None, model=str(tmp_path / "tiny.gguf"), threads=1, minutes=1.0)
-    with _solver(options):
+    options = argparse.Namespace(
+        predictions=None, solver="fix", model=str(tmp_path / "tiny.gguf"), url=None, threads=1, minutes=1.0, context=None,
+        no_pack=False, python=None,
+    )  # fmt: skip
+    with solver(options):
         assert list((tmp_path / "packed").glob("*/*.safetensors"))
     assert sorted(packed_root.iterdir()) == before

@@ -11,8 +11,19 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from inhouse.cli import eval_swebench
-from inhouse.cli.common import Subparsers, command, model_path, packed_copies, positive, print_json
+from inhouse.cli.common import (
+    Subparsers,
+    add_engine,
+    add_thinking,
+    command,
+    model_path,
+    packed_copies,
+    positive,
+    print_json,
+    template_flags,
+)
 from inhouse.cli.meter import Meter
+from inhouse.cli.opening import open_llm
 from inhouse.client.inprocess import InProcessClient
 from inhouse.client.types import ChatClient, FinishReason, Sampling
 from inhouse.engine import LLM
@@ -60,7 +71,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "--vs", choices=["llama.cpp"], help="the same problems through that program (needs inhouse[peer])"
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="keep every result there (JSON lines), and resume")
-    parser.add_argument("--threads", type=positive, metavar="N", help="processors to use (default: all)")
+    add_thinking(parser)
+    add_engine(parser)
     parser.add_argument("--json", action="store_true", help="write JSON")
     eval_swebench.add_arguments(parser)
 
@@ -96,7 +108,10 @@ def run(args: argparse.Namespace) -> int:
 def _perplexity(args: argparse.Namespace, model: Path) -> int:
     text = library_text() if args.text is None else args.text.read_text(encoding="utf-8")
     with Meter() as meter:
-        with LLM(model, threads=args.threads, packed_root=packed_copies().root, context=WINDOW, cache_bytes=0) as llm:
+        with LLM(
+            model, threads=args.threads, context=WINDOW, cache_bytes=0, pack=not args.no_pack,
+            packed_root=packed_copies().root,
+        ) as llm:  # fmt: skip
             ids = llm.tokenizer.encode(text, special=False)[: args.limit]
             results = {"inhouse": perplexity(llm.logits, ids, progress=partial(meter.update, "inhouse"))}
         if args.vs is not None:
@@ -151,7 +166,7 @@ def _solver(mode: Mode, client: ChatClient, text: TextGenerator, sampling: Sampl
 
 
 def _ours(args: argparse.Namespace, model: Path, sampling: Sampling) -> tuple[Solver, Callable[[], Any]]:
-    llm = LLM(model, threads=args.threads, packed_root=packed_copies().root)
+    llm = open_llm(model, args)
 
     def text(prompt: str, sampling: Sampling) -> tuple[str, FinishReason, int]:
         params = llm.sampling_params(
@@ -160,7 +175,9 @@ def _ours(args: argparse.Namespace, model: Path, sampling: Sampling) -> tuple[So
         completion = llm.generate(prompt, params)
         return completion.text, completion.finish_reason, completion.usage.completion_tokens
 
-    return _solver(cast(Mode, args.mode), InProcessClient(llm), text, sampling), llm.close
+    return _solver(
+        cast(Mode, args.mode), InProcessClient(llm, template_flags=template_flags(args)), text, sampling
+    ), llm.close
 
 
 def _peer(args: argparse.Namespace, model: Path, sampling: Sampling) -> tuple[Solver, Callable[[], Any]]:

@@ -1,24 +1,19 @@
-"""`inhouse eval swebench`: the options, the solvers and the report. Part of `inhouse eval`."""
+"""`inhouse eval swebench`: the options and the report. Part of `inhouse eval`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from inhouse.agent import FixOptions, fix
-from inhouse.agent.events import Tried
-from inhouse.cli.common import home, model_path, packed_copies, positive, print_json
+from inhouse.cli.common import home, positive, print_json
 from inhouse.cli.meter import Meter
-from inhouse.client.inprocess import InProcessClient
-from inhouse.engine import LLM
-from inhouse.errors import ParameterError, WorkspaceError
-from inhouse.evals.swebench import Grade, Instance, load_instances, load_predictions
-from inhouse.evals.swebench_run import Attempt, Settings, Solver, grade_officially
+from inhouse.cli.swebench_solvers import SOLVERS, solver
+from inhouse.errors import ParameterError
+from inhouse.evals.swebench import Grade, load_instances
+from inhouse.evals.swebench_run import Settings, grade_officially
 from inhouse.evals.swebench_run import run as measure
 from inhouse.workspace import Sandbox
 
@@ -33,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--grader", choices=["local", "official"], default="local", help="who grades (default: local)")
     group.add_argument("--python", type=Path, metavar="FILE", help="runs the tests for the local grader")
     group.add_argument("--workers", type=positive, default=1, metavar="N", help="instances at a time (default 1)")
+    group.add_argument("--url", metavar="URL", help="ask a server instead of a model here (key: INHOUSE_API_KEY)")
+    group.add_argument(
+        "--solver", choices=SOLVERS, default="agent",
+        help="agent: as `inhouse agent` (default); fix: as `inhouse fix`, for small models and tests that fail",
+    )  # fmt: skip
     group.add_argument("--minutes", type=positive, default=10, metavar="M", help="for a model, each (default 10)")
 
 
@@ -41,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
     instances = load_instances(dataset, args.instances)[: args.limit]
     if args.repos is None:
         raise ParameterError("the repositories are missing; name the folder of their clones with --repos")
-    name = args.model or f"{args.predictions}"
+    name = args.model or args.url or f"{args.predictions}"
     settings = Settings(name, args.repos, (args.python or Path(sys.executable)).absolute(), workers=args.workers)
-    with tempfile.TemporaryDirectory(prefix="inhouse-eval-") as scratch, _solver(args) as solve, Meter() as meter:
+    with tempfile.TemporaryDirectory(prefix="inhouse-eval-") as scratch, solver(args) as solve, Meter() as meter:
         Sandbox(Path(scratch)).probe()
         out = args.out or Path(scratch) / "results.jsonl"
 
@@ -59,43 +59,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(report)
     return 0
-
-
-@contextmanager
-def _solver(args: argparse.Namespace) -> Iterator[Solver]:
-    if args.predictions == "gold":
-        yield lambda instance, root: Attempt(instance.patch)
-    elif args.predictions == "empty":
-        yield lambda instance, root: Attempt("")
-    elif args.predictions is not None:
-        given = load_predictions(Path(args.predictions))
-        yield lambda instance, root: Attempt(given.get(instance.instance_id, ""))
-    elif args.model is None:
-        raise ParameterError("name a MODEL, or what to grade with --predictions gold, empty or FILE")
-    else:
-        with LLM(model_path(args.model), threads=args.threads, packed_root=packed_copies().root) as llm:
-            yield _by_fix(InProcessClient(llm, template_flags={"enable_thinking": False}), args.minutes)
-
-
-def _by_fix(client: InProcessClient, minutes: float) -> Solver:
-    """What `inhouse fix` makes of an instance's words; it needs a test that fails, and says so where none does."""
-
-    def solve(instance: Instance, root: Path) -> Attempt:
-        tokens = 0
-
-        def count(event: object) -> None:
-            nonlocal tokens
-            if isinstance(event, Tried):
-                tokens += event.prompt_tokens + event.answer_tokens
-
-        options = FixOptions(minutes=minutes, pythons=(Path(sys.executable),))
-        try:
-            result = fix(client, root, instance.problem_statement, None, options, count)
-        except WorkspaceError as error:
-            return Attempt("", tokens, str(error))
-        return Attempt(result.diff, tokens, result.reason)
-
-    return solve
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -1,12 +1,15 @@
 """A recorded session, turn by turn: how much of each prompt an engine reads again, and how long that takes.
 
 A turn's new tokens are those after the longest beginning that its prompt shares with an earlier one of its session.
-Knows the engine's public side only; the peer is llama.cpp with its own memory of the last prompt.
+Every prompt is answered with a few tokens, as a server would; the session goes on with what was recorded, so that an
+engine has to take back what it answered. Knows the engine's public side only; the peer is llama.cpp with its own memory
+of the last prompt.
 """
 
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import queue
 import tempfile
@@ -24,6 +27,8 @@ from inhouse.engine.packing import packed_or_not
 from inhouse.engine.serving import Engine, Options
 from inhouse.errors import ParameterError, PeerError
 from inhouse.store import PackedCopies
+
+_ANSWER = 16  # tokens
 
 Messages = Sequence[Mapping[str, Any]]
 Progress = Callable[[str, int, int], None]
@@ -130,7 +135,7 @@ def replay(
 
 def _turn(engine: Engine, session: int, messages: Messages, known: list[list[int]]) -> tuple[Turn, list[int]]:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    params = SamplingParams(max_tokens=1)
+    params = SamplingParams(temperature=0.0, max_tokens=_ANSWER)
     request = engine.chat_request(messages, params, None, "", {"preserve_thinking": True}, "interactive", None)
     prompt = request(events.put).prompt
     begun = time.perf_counter()
@@ -175,7 +180,10 @@ def _peer_times(model: Path, prompts: list[list[int]], threads: int | None, prog
     for index, prompt in enumerate(prompts):
         progress("llama.cpp", index, len(prompts))
         begun = time.perf_counter()
-        next(llama.generate(prompt, temp=0.0))
+        answer = llama.generate(prompt, temp=0.0)
+        next(answer)
         times.append(time.perf_counter() - begun)
+        for _ in itertools.islice(answer, _ANSWER - 1):
+            pass
     llama.close()
     return times
