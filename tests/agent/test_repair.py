@@ -161,6 +161,21 @@ def test_when_nothing_fails_nothing_is_asked(shop: Repository) -> None:
     assert "add a test that shows the problem" in result.reason
 
 
+def test_where_nothing_fails_a_majority_decides(shop: Repository) -> None:
+    test = "from shop.prices import discount\n\n\ndef test_discount():\n    assert discount(200) == 20\n"
+    shop.write("tests/test_prices.py", test)
+    problem = "total is one too small"
+    result = shop.fix([RIGHT, WRONG, RIGHT.replace("sum(prices)", "sum(prices)  # all")], problem=problem, voters=3)
+    assert (result.status, result.attempts) == ("agreed", 3)
+    assert "    return sum(prices)\n" in result.patch["shop/prices.py"]
+    assert shop.tried() == ["voted"] * 3
+    split = shop.fix([RIGHT, WRONG, "    return (\n", RIGHT], problem=problem, voters=4)
+    assert (split.status, split.patch) == ("nothing_fails", {})
+    assert "4 answers agree on no patch" in split.reason
+    breaking = "    return sum(prices)\n\n\ndef discount(price):\n    return 0\n"
+    assert shop.fix([breaking] * 3, problem=problem, voters=3).status == "nothing_fails"
+
+
 def test_uncommitted_changes_are_what_is_repaired(shop: Repository) -> None:
     shop.write("shop/prices.py", PROGRAM.replace("- 1", "- 2"))
     shop.write("shop/new.py", "NEW = 1\n")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-Verdict = Literal["verified", "better", "failed", "unchanged", "repeated", "unusable"]
+Verdict = Literal["verified", "better", "failed", "voted", "unchanged", "repeated", "unusable"]
 
 Style = Literal["repair", "plain", "anew", "told", "explain"]  # of a question; see `questions`
 

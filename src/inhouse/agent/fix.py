@@ -7,7 +7,7 @@ whole test command succeed, from a clean state, with no fewer tests than before.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -24,8 +24,10 @@ from inhouse.workspace import source
 from inhouse.workspace.calls import Calls
 from inhouse.workspace.checkout import Checkout, Patch
 
-Status = Literal["verified", "nothing_fails", "no_patch"]
+Status = Literal["verified", "agreed", "nothing_fails", "no_patch"]
 
+_ADD_A_TEST = "add a test that shows the problem"
+_VOTED_ON = 3  # suspects, without any failure to tell them by
 _SHOWN_FAILURES = 2  # to the model; more would only make its prompt long
 
 
@@ -35,6 +37,7 @@ class FixOptions:
 
     `pythons` run tests of projects that have none of their own.
 
+    `voters` answers decide where no test fails, so that none can verify a patch: more than half must agree (0: never).
     `map_tokens` are for the map of a repository that is not small (0: no map), `maps` is where maps are kept.
     """
 
@@ -42,6 +45,7 @@ class FixOptions:
     attempts: int = 60
     tokens: int | None = None
     seed: int = 0
+    voters: int = 0
     sandboxed: bool = True
     test_timeout: float = 300.0
     pythons: Sequence[Path] = ()
@@ -51,7 +55,10 @@ class FixOptions:
 
 @dataclass(frozen=True)
 class FixResult:
-    """How a repair ended. `patch` and `diff` are empty unless verified; `originals` are the bytes that it replaces."""
+    """How a repair ended.
+
+    `patch` and `diff` are empty unless verified or agreed on; `originals` are the bytes that the patch replaces.
+    """
 
     status: Status
     reason: str
@@ -97,21 +104,29 @@ def fix(
         before = bench.run(bench.command, deadline)
         check_baseline(before, bench.command)
         on_event(Tested(tuple(sorted(before.failing)), before.ran, round(before.seconds, 2)))
-        if before.passed:
-            reason = "all tests pass, so no patch could be verified; add a test that shows the problem"
-            return FixResult("nothing_fails", reason, command, seconds=time.monotonic() - started)
-        around = _overview(client, checkout.repository, problem, options, on_event)
+
+        def ended(status: Status, reason: str, patch: Patch | None = None, failing: Iterable[str] = ()) -> FixResult:
+            patch = patch or {}
+            return FixResult(
+                status, reason, command, patch, checkout.diff(patch), checkout.originals(patch), tuple(sorted(failing)),
+                search.attempts, time.monotonic() - started,
+            )  # fmt: skip
+
         search = Search(client, bench, Budget(deadline, options.attempts, options.seed, options.tokens), on_event)
-        patch, after = _repair(bench, search, _Task(problem, around), before, deadline, on_event)
-        seconds = time.monotonic() - started
-        failing = tuple(sorted(after.failing))
+        if before.passed and not options.voters:
+            return ended("nothing_fails", f"all tests pass, so no patch could be verified; {_ADD_A_TEST}")
+        task = _Task(problem, _overview(client, checkout.repository, problem, options, on_event))
+        if before.passed:
+            patch = _agreed(bench, search, task, before, options.voters, on_event)
+            if patch:
+                return ended(
+                    "agreed", f"most answers agree on this patch, which no test verifies; {_ADD_A_TEST}", patch
+                )
+            return ended("nothing_fails", f"{search.attempts} answers agree on no patch; {_ADD_A_TEST}")
+        patch, after = _repair(bench, search, task, before, deadline, on_event)
         if not after.passed:
-            return FixResult("no_patch", _why_not(search, before, after), command, failing=failing,
-                             attempts=search.attempts, seconds=seconds)  # fmt: skip
-        return FixResult(
-            "verified", "the tests pass with this patch", command, patch, checkout.diff(patch),
-            checkout.originals(patch), (), search.attempts, seconds,
-        )  # fmt: skip
+            return ended("no_patch", _why_not(search, before, after), None, after.failing)
+        return ended("verified", "the tests pass with this patch", patch)
 
 
 def _overview(client: ChatClient, repo: Path, problem: str, options: FixOptions, on_event: OnEvent) -> str:
@@ -142,6 +157,19 @@ def _repair(
             break
         patch, before = found.patch, found.outcome
     return patch, before
+
+
+def _agreed(bench: Bench, search: Search, task: _Task, before: Outcome, voters: int, on_event: OnEvent) -> Patch:
+    """What most answers make of the likeliest place that they agree on; empty where there is none."""
+    texts = bench.texts()
+    ranked = suspects(Evidence(task.problem, (), texts, (), Calls()))[:_VOTED_ON]
+    on_event(Located(tuple(suspect.label for suspect in ranked)))
+    case = Case(task.problem, prompts.shared(task.problem, (), task.overview), texts, {}, before)
+    for suspect in ranked:
+        found = search.vote(case, suspect, voters)
+        if found is not None:
+            return found.patch
+    return {}
 
 
 def _evidence(

@@ -8,7 +8,8 @@ caller can look for the rest from there. Knows nothing of how suspects were foun
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from inhouse.agent import answers, prompts, questions
@@ -80,6 +81,9 @@ class Case:
     before: Outcome
 
 
+_Judge = Callable[[Case, _Record, Question, Reply], tuple[Verdict, str, Found | None]]
+
+
 class Search:
     """Searches with one budget; no version of a file is tried twice."""
 
@@ -114,6 +118,24 @@ class Search:
                 break
         return best
 
+    def vote(self, case: Case, suspect: Suspect, voters: int) -> Found | None:
+        """What more than half of `voters` answers make of a suspect, if the tests pass with it as they do without.
+
+        For where no test tells a repair from what it replaces: answers that were asked for differently, or drawn
+        apart, seldom agree on the same mistake.
+        """
+        ballot, record = _Ballot(), _Record(suspect)
+        for number in range(voters):
+            if self.spent():
+                break
+            self._attempt(case, record, number, ballot.judge)
+        text = ballot.winner(voters)
+        if text is None:
+            return None
+        patch = {**case.base, suspect.path: text}
+        after = self._bench.test(patch, case.before, self._budget.deadline)
+        return Found(patch, after) if is_repaired(after, case.before) else None
+
     def _turns(self, records: list[_Record]) -> Iterator[tuple[_Record, int]]:
         """Whom to ask next, and for the how-manieth time, until the budget is spent.
 
@@ -124,8 +146,8 @@ class Search:
             record = max(records, key=lambda record: record.suspect.score / (1 + record.asked + record.fruitless))
             yield record, record.asked
 
-    def _attempt(self, case: Case, record: _Record, number: int) -> Found | None:
-        """One question and what came of it."""
+    def _attempt(self, case: Case, record: _Record, number: int, judge: _Judge | None = None) -> Found | None:
+        """One question and what came of it; `judge` decides that (the tests, if None)."""
         suspect = record.suspect
         text = case.texts[suspect.path]
         self.attempts += 1
@@ -136,7 +158,7 @@ class Search:
         seed = self._budget.seed * 1009 + self.attempts
         drawn = questions.sampling(ask, prompt, suspect, text, seed, self._client.count_tokens)
         reply = self._ask(prompt, drawn)
-        verdict, detail, found = self._judge(case, record, ask, reply)
+        verdict, detail, found = (judge or self._judge)(case, record, ask, reply)
         record.asked += 1
         record.fruitless += verdict in ("unchanged", "repeated", "unusable") and ask.temperature > 0
         usage = reply.usage
@@ -205,6 +227,32 @@ class Search:
         if now is not None:
             record.earlier.append(Earlier(prompts.suspect_text(now, text), detail))
         return "failed", detail, None
+
+
+class _Ballot:
+    """Counts answers by what they make of the program, layout and comments aside."""
+
+    def __init__(self) -> None:
+        self._votes: Counter[str] = Counter()
+        self._texts: dict[str, str] = {}
+
+    def judge(self, case: Case, record: _Record, ask: Question, reply: Reply) -> tuple[Verdict, str, None]:
+        suspect = record.suspect
+        try:
+            text = _applied(suspect, case.texts[suspect.path], ask, reply)
+        except EditError as error:
+            return "unusable", str(error).splitlines()[0], None
+        if _same(suspect.path, text, case.texts[suspect.path]):
+            return "unchanged", "the new version is the old one", None
+        key = _normal(suspect.path, text)
+        self._votes[key] += 1
+        self._texts.setdefault(key, text)
+        return "voted", f"{self._votes[key]} for this version", None
+
+    def winner(self, voters: int) -> str | None:
+        """The version that more than half of all voters are for; answers that could not be used are for none."""
+        key, votes = max(self._votes.items(), key=lambda item: item[1], default=("", 0))
+        return self._texts[key] if 2 * votes > voters else None
 
 
 def _applied(suspect: Suspect, text: str, ask: Question, reply: Reply) -> str:

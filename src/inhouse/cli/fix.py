@@ -39,8 +39,9 @@ exit codes:
   2    wrong usage
   3    no patch was found that makes the tests pass
   4    nothing fails, so there is nothing that a patch could be verified by
+  5    nothing fails, but most answers agree on a patch, and it was applied or shown (--majority)
   130  interrupted; nothing was changed"""
-_EXIT = {"verified": 0, "no_patch": 3, "nothing_fails": 4}
+_EXIT = {"verified": 0, "no_patch": 3, "nothing_fails": 4, "agreed": 5}
 _MAP_TOKENS = 1024  # at most: each repair reads the map once, and a small model reads slowly
 _ENDINGS = {signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -61,6 +62,10 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("problem", metavar="PROBLEM", help="what is wrong, in your words; - is standard input")
     parser.add_argument("--repo", type=Path, default=Path(), metavar="DIR", help="the repository (default: here)")
     parser.add_argument("--test", metavar="CMD", help="the command that runs the tests (default: found)")
+    parser.add_argument(
+        "--majority", type=positive, default=0, metavar="N",
+        help="where no test fails: ask N times, and keep what more than half of the answers agree on",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws other attempts (default 0)")
     parser.add_argument("--test-timeout", type=positive, default=300, metavar="S", help="seconds a run of the tests")
     parser.add_argument("-y", "--yes", action="store_true", help="apply a verified patch without asking")
@@ -91,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
         minutes=args.minutes,
         attempts=args.attempts,
         tokens=args.max_tokens,
+        voters=args.majority,
         seed=args.seed,
         sandboxed=_sandboxed(args),
         test_timeout=args.test_timeout,

@@ -19,6 +19,7 @@ _MARKS = {"verified": "[green]✓[/]", "better": "[green]+[/]"}
 _WORDS = {
     "verified": "all tests pass",
     "better": "repairs a part",
+    "voted": "has a proposal",
     "failed": "does not help",
     "unchanged": "changes nothing",
     "repeated": "was tried before",
