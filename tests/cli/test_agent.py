@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Inhouse
+
 from scripted_server import Server
 
 needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")

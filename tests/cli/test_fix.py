@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 from command_line import Inhouse
-from scripted_server import Server
 
 from inhouse.agent import FixResult
 from inhouse.cli import fix as module
 from inhouse.errors import WorkspaceError
+from scripted_server import Server
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 
