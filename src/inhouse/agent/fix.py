@@ -43,8 +43,8 @@ class FixOptions:
 
     minutes: float = 10.0
     attempts: int = 60
-    tokens: int | None = None
     seed: int = 0
+    tokens: int | None = None
     voters: int = 0
     sandboxed: bool = True
     test_timeout: float = 300.0

@@ -146,7 +146,7 @@ def with_agent(client: ChatClient, bug: Bug, plan: Plan, seed: int) -> Result:
         bug.write(root)
         git(root, "init", "--quiet")
         git(root, "add", "--all")
-        options = FixOptions(plan.minutes, plan.attempts, seed, pythons=(Path(sys.executable),))
+        options = FixOptions(plan.minutes, plan.attempts, seed=seed, pythons=(Path(sys.executable),))
         result = fix(client, root, bug.issue, None, options, note)
     seconds = time.monotonic() - started
     return Result(
