@@ -91,15 +91,22 @@ void Ops::gate_up(const Input& input, const Run* runs, size_t count, float* hidd
   });
 }
 
+// Some tokens at a time, so that what passes from the gates to the output stays in the caches; reading the weights again
+// costs little beside multiplying with them so often.
 void Ops::mlp(float* x, int64_t tokens, int64_t columns, Norm norm, const Mlp& mlp) {
+  constexpr int64_t kTokensAtOnce = 192;
   const bool spans = !is_float(mlp.gate.format) || !is_float(mlp.up.format);
-  const Input input = prepare(x, tokens, columns, norm, spans, normed_, spans_);
-  const int64_t inner = mlp.gate.rows;
-  float* const hidden = hidden_.get(tokens * inner);
-  const Run run{mlp.gate, mlp.up, mlp.down, 0, tokens};
-  gate_up(input, &run, 1, hidden, inner);
-  const Linear down{mlp.down, nullptr, x};
-  project(hidden, tokens, inner, {}, &down, 1, true);
+  const int64_t inner = mlp.gate.rows, blocks = (tokens + kTokensAtOnce - 1) / kTokensAtOnce;
+  for (int64_t block = 0, first = 0, n; block < blocks; ++block, first += n) {
+    n = (tokens - first) / (blocks - block);  // of like size
+    float* const rows = x + first * columns;
+    const Input input = prepare(rows, n, columns, norm, spans, normed_, spans_);
+    float* const hidden = hidden_.get(n * inner);
+    const Run run{mlp.gate, mlp.up, mlp.down, 0, n};
+    gate_up(input, &run, 1, hidden, inner);
+    const Linear down{mlp.down, nullptr, rows};
+    project(hidden, n, inner, {}, &down, 1, true);
+  }
 }
 
 // Chooses a token's experts by score, equal scores going to the lower expert as in the reference, and their weights.
