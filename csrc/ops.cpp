@@ -70,9 +70,9 @@ void Ops::project(const float* x, int64_t tokens, int64_t columns, Norm norm, co
   });
 }
 
-void Ops::gate_up(const Input& input, const Run* runs, size_t count, float* hidden, int64_t stride) {
-  std::vector<int64_t> first(count + 1, 0);
-  for (size_t i = 0; i < count; ++i) first[i + 1] = first[i] + chunks(runs[i].gate.rows);
+void Ops::gate_up(const Input& input, std::span<const Run> runs, float* hidden, int64_t stride) {
+  std::vector<int64_t> first(runs.size() + 1, 0);
+  for (size_t i = 0; i < runs.size(); ++i) first[i + 1] = first[i] + chunks(runs[i].gate.rows);
   pool_.for_each(first.back(), [&](int64_t task, int thread) {
     const auto which = static_cast<size_t>(std::upper_bound(first.begin(), first.end(), task) - first.begin() - 1);
     const Run& run = runs[which];
@@ -103,7 +103,7 @@ void Ops::mlp(float* x, int64_t tokens, int64_t columns, Norm norm, const Mlp& m
     const Input input = prepare(rows, n, columns, norm, spans, normed_, spans_);
     float* const hidden = hidden_.get(n * inner);
     const Run run{mlp.gate, mlp.up, mlp.down, 0, n};
-    gate_up(input, &run, 1, hidden, inner);
+    gate_up(input, {&run, 1}, hidden, inner);
     const Linear down{mlp.down, nullptr, rows};
     project(hidden, n, inner, {}, &down, 1, true);
   }
@@ -193,21 +193,21 @@ void Ops::route(const Input& input, const Moe& moe, std::vector<Run>& runs) {
 }
 
 // Adds the results of some consecutive experts, whose matrices have the same formats and sizes, to x.
-void Ops::run_experts(const Input& input, const Run* runs, size_t count, float* x) {
+void Ops::run_experts(const Input& input, std::span<const Run> runs, float* x) {
   const Matrix &gate = runs[0].gate, &up = runs[0].up, &down = runs[0].down;
-  const int64_t first = runs[0].first, slots = runs[count - 1].first + runs[count - 1].count - first;
+  const int64_t first = runs[0].first, slots = runs.back().first + runs.back().count - first;
   const bool floats = is_float(gate.format) || is_float(up.format);
   const bool quantized = !is_float(gate.format) || !is_float(up.format);
   const int64_t inner = gate.rows, columns = input.columns;
   float* const hidden = hidden_.get(slots * inner);
-  gate_up(gather(input, first, first + slots, floats, quantized), runs, count, hidden, inner);
+  gate_up(gather(input, first, first + slots, floats, quantized), runs, hidden, inner);
   const Input in = prepare(hidden, slots, inner, {}, !is_float(down.format), normed_, hidden_spans_);
   // A task owns 64 columns of the result and adds all experts to it in order: deterministic without a reduction.
   pool_.for_each(chunks(columns), [&](int64_t chunk, int thread) {
     const int rows = rows_of_chunk(columns, chunk);
-    for (size_t i = 0; i < count; ++i) {
+    for (size_t i = 0; i < runs.size(); ++i) {
       const Run& run = runs[i];
-      if (i + 1 < count) prefetch_rows(runs[i + 1].down, chunk * kChunk, rows);
+      if (i + 1 < runs.size()) prefetch_rows(runs[i + 1].down, chunk * kChunk, rows);
       float* const part = tile(thread, run.count);
       k_.multiply(run.down, chunk * kChunk, rows, in.from(run.first - first), run.count, part);
       for (int64_t j = 0; j < run.count; ++j) {
@@ -230,7 +230,7 @@ void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& m
     const size_t last = begin < routed ? routed : runs.size();  // the shared expert may be of another kind
     for (end = begin + 1; end < last; ++end)
       if (runs[end].first + runs[end].count - runs[begin].first > kSlotsAtOnce) break;
-    run_experts(input, &runs[begin], end - begin, x);
+    run_experts(input, std::span(runs).subspan(begin, end - begin), x);
   }
 }
 

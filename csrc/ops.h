@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <new>
+#include <span>
 #include <vector>
 
 #include "kernels.h"
@@ -96,11 +97,11 @@ class Ops {
 
   Input prepare(const float* x, int64_t tokens, int64_t columns, Norm norm, bool spans, Scratch<float>& normed,
                 Scratch<Span>& quantized);
-  void gate_up(const Input& input, const Run* runs, size_t count, float* hidden, int64_t stride);
+  void gate_up(const Input& input, std::span<const Run> runs, float* hidden, int64_t stride);
   Input gather(const Input& input, int64_t first, int64_t end, bool floats, bool quantized);
   void list_runs(int64_t tokens, const Moe& moe, std::vector<Run>& runs);
   void route(const Input& input, const Moe& moe, std::vector<Run>& runs);
-  void run_experts(const Input& input, const Run* runs, size_t count, float* x);
+  void run_experts(const Input& input, std::span<const Run> runs, float* x);
   void make_rotation(int rotary_dim, double theta, int64_t start, int64_t tokens);
   void enter_cache(const Attention& op, const float* q, const float* k, const float* v, int64_t tokens,
                    const KvCache& cache, float* queries);
