@@ -34,7 +34,7 @@ class Reporter:
     def __init__(self, *, terminals: bool, context: int = 0) -> None:
         self._terminals = terminals
         self._context = context
-        self._printed: dict[str, str] = {}
+        self._printed: dict[str, str] = {}  # by call: the last of what it printed
         self._told_at = 0.0
 
     def updates(self, step: Told) -> list[Any]:
@@ -89,10 +89,9 @@ class Reporter:
 
     def _running(self, id: str, text: str) -> list[Any]:
         """What a command printed, while it runs."""
-        if self._terminals:
-            self._printed[id] = "yes"
-            return [_progress(id, meta={"terminal_output": {"terminal_id": id, "data": text}})]
         self._printed[id] = (self._printed.get(id, "") + text)[-_SHOWN:]
+        if self._terminals:
+            return [_output(id, text)]
         now = time.monotonic()
         if now - self._told_at < _PAUSE:
             return []
@@ -102,16 +101,21 @@ class Reporter:
     def _called(self, step: Called) -> list[Any]:
         status: schema.ToolCallStatus = "completed" if step.ok else "failed"
         printed = self._printed.pop(step.id, "")
-        shown = [acp.tool_content(acp.text_block(step.text))]
         if self._terminals and step.tool in ("bash", "run_tests"):
             found = _EXIT.search(step.text)
             code = int(found[1]) if found else 0 if step.ok else 1
             ended = {"terminal_exit": {"terminal_id": step.id, "exit_code": code, "signal": None}}
-            before = [] if printed else [self._running(step.id, step.text)[0]]
-            self._printed.pop(step.id, None)
+            before = [] if printed else [_output(step.id, step.text)]
             return [*before, _progress(step.id, status=status, meta=ended)]
         diff = step.tool in _EDITS and step.ok  # what it showed at its start stays
-        return [_progress(step.id, status=status, content=None if diff else shown)]
+        return [
+            _progress(step.id, status=status, content=None if diff else [acp.tool_content(acp.text_block(step.text))])
+        ]
+
+
+def _output(id: str, text: str) -> schema.ToolCallProgress:
+    """What a command printed, for the terminal that stands for it."""
+    return _progress(id, meta={"terminal_output": {"terminal_id": id, "data": text}})
 
 
 def content(targets: tuple[str, ...], old: str | None, new: str | None) -> list[Any] | None:

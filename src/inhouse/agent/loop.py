@@ -230,7 +230,7 @@ class Agent:
     def _within(self, asking: Asking) -> Asking:
         """`asking` with as much room for the answer as the context has left."""
         room = self.options.context - self._meter.size(self.messages)
-        tokens = max(_SMALLEST_ANSWER, min(self.options.answer_tokens, room))
+        tokens = max(_SMALLEST_ANSWER, min(self.options.answer_tokens, self.options.context // 4, room))
         return replace(asking, sampling=replace(asking.sampling, max_tokens=tokens))
 
     def _compact(self, asking: Asking, *, notes: bool) -> Compacted:

@@ -28,7 +28,7 @@ def overview(root: Path, task: str, budget: int, count_tokens: Callable[[str], i
     Empty for a small repository. `maps` is where maps are kept from one time to the next. Raises what reading the
     repository raises: OSError, WorkspaceError, sqlite3.Error, or a worker process that was killed.
     """
-    with RepoMap(root, maps) as index:
+    with RepoMap(root, maps, still=True) as index:
         if index.count() < _LEAST_FILES:
             return ""
         text = index.text(mentioned(task), budget, count_tokens)

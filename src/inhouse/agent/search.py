@@ -81,7 +81,7 @@ class Case:
     before: Outcome
 
 
-_Judge = Callable[[Case, _Record, Question, Reply], tuple[Verdict, str, Found | None]]
+_Judge = Callable[[Case, _Record, str], tuple[Verdict, str, Found | None]]  # of a file's new text
 
 
 class Search:
@@ -158,7 +158,12 @@ class Search:
         seed = self._budget.seed * 1009 + self.attempts
         drawn = questions.sampling(ask, prompt, suspect, text, seed, self._client.count_tokens)
         reply = self._ask(prompt, drawn)
-        verdict, detail, found = (judge or self._judge)(case, record, ask, reply)
+        try:
+            verdict, detail, found = (judge or self._judge)(case, record, _changed(suspect, text, ask, reply))
+        except _UnchangedError as error:
+            verdict, detail, found = "unchanged", str(error), None
+        except EditError as error:
+            verdict, detail, found = "unusable", str(error).splitlines()[0], None
         record.asked += 1
         record.fruitless += verdict in ("unchanged", "repeated", "unusable") and ask.temperature > 0
         usage = reply.usage
@@ -204,14 +209,8 @@ class Search:
             usage = Usage(read, 0, self._client.count_tokens(text.removeprefix(prompt.prefill)))
         return Reply(text, finish not in ("stop", "tool_calls"), usage)
 
-    def _judge(self, case: Case, record: _Record, ask: Question, reply: Reply) -> tuple[Verdict, str, Found | None]:
+    def _judge(self, case: Case, record: _Record, text: str) -> tuple[Verdict, str, Found | None]:
         suspect = record.suspect
-        try:
-            text = _applied(suspect, case.texts[suspect.path], ask, reply)
-        except EditError as error:
-            return "unusable", str(error).splitlines()[0], None
-        if _same(suspect.path, text, case.texts[suspect.path]):
-            return "unchanged", "the new version is the old one", None
         key = _normal(suspect.path, text)
         if key in self._seen:
             return "repeated", "this version has been tried", None
@@ -236,15 +235,8 @@ class _Ballot:
         self._votes: Counter[str] = Counter()
         self._texts: dict[str, str] = {}
 
-    def judge(self, case: Case, record: _Record, ask: Question, reply: Reply) -> tuple[Verdict, str, None]:
-        suspect = record.suspect
-        try:
-            text = _applied(suspect, case.texts[suspect.path], ask, reply)
-        except EditError as error:
-            return "unusable", str(error).splitlines()[0], None
-        if _same(suspect.path, text, case.texts[suspect.path]):
-            return "unchanged", "the new version is the old one", None
-        key = _normal(suspect.path, text)
+    def judge(self, case: Case, record: _Record, text: str) -> tuple[Verdict, str, None]:
+        key = _normal(record.suspect.path, text)
         self._votes[key] += 1
         self._texts.setdefault(key, text)
         return "voted", f"{self._votes[key]} for this version", None
@@ -253,6 +245,18 @@ class _Ballot:
         """The version that more than half of all voters are for; answers that could not be used are for none."""
         key, votes = max(self._votes.items(), key=lambda item: item[1], default=("", 0))
         return self._texts[key] if 2 * votes > voters else None
+
+
+class _UnchangedError(EditError):
+    """The new version is the old one."""
+
+
+def _changed(suspect: Suspect, text: str, ask: Question, reply: Reply) -> str:
+    """The new text of the suspect's file. Raises EditError when the answer cannot be used or changes nothing."""
+    new = _applied(suspect, text, ask, reply)
+    if _same(suspect.path, new, text):
+        raise _UnchangedError("the new version is the old one")
+    return new
 
 
 def _applied(suspect: Suspect, text: str, ask: Question, reply: Reply) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -23,7 +21,7 @@ from inhouse.agent.session import Session, sessions
 from inhouse.agent.steps import OnStep
 from inhouse.agent.tools.base import AgentTool
 from inhouse.cli.chat_client import Connection, add_connection, agent_flags, connected
-from inhouse.cli.common import Subparsers, command, environment_python, home
+from inhouse.cli.common import Subparsers, command, home, pythons
 from inhouse.cli.sessions import all_sessions, title_of
 from inhouse.errors import WorkspaceError
 
@@ -104,9 +102,7 @@ def _agent(
     on_step: OnStep,
     approver: Approver,
 ) -> Agent:
-    found = [environment_python(), shutil.which("python3"), sys.executable]
-    pythons = tuple(dict.fromkeys(Path(path) for path in found if path))
     repo = Path(session.header.repo)
-    desk = open_desk(repo, sandboxed=True, pythons=pythons, checks=project_checks, maps=home() / "maps")
-    options = AgentOptions(context=connection.context, answer_tokens=min(8192, connection.context // 4))
+    desk = open_desk(repo, sandboxed=True, pythons=pythons(), checks=project_checks, maps=home() / "maps")
+    options = AgentOptions(context=connection.context)
     return Agent(connection.client, desk, session, Permissions(args.mode, approver), options, on_step, extra=extra)

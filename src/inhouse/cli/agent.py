@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -24,7 +23,7 @@ from inhouse.agent.tools.base import AgentTool
 from inhouse.agent.tools.plan import worded
 from inhouse.cli.agent_view import AgentView, JsonLines, View, ask, show_diff, terminal
 from inhouse.cli.chat_client import Connection, add_connection, agent_flags, connected
-from inhouse.cli.common import Subparsers, command, environment_python, home, positive
+from inhouse.cli.common import Subparsers, command, home, positive, pythons
 from inhouse.cli.terminal import Flag, interruptible, line_editing, lines
 from inhouse.client.types import Sampling
 from inhouse.errors import InhouseError, ParameterError, SandboxError
@@ -167,7 +166,6 @@ class _Work:
             thinking_budget=args.thinking_budget,
             sampling=_sampling(args),
         )
-        options = replace(options, answer_tokens=min(options.answer_tokens, options.context // 4))
         approver: Callable[[Question], Reply] = self._ask if interactive else nobody
         desk = _desk(args, repo)
         permissions = Permissions(mode, approver)
@@ -302,18 +300,12 @@ def _desk(args: argparse.Namespace, repo: Path) -> Desk:
             repo,
             sandboxed=not args.unconfined,
             test=args.test,
-            pythons=_pythons(),
+            pythons=pythons(),
             checks=project_checks,
             maps=home() / "maps",
         )
     except SandboxError as error:
         raise SandboxError(f"{error}; or say --unconfined to run commands with your own rights") from None
-
-
-def _pythons() -> tuple[Path, ...]:
-    """What may run the tests of a project without an environment: the active one, the system's, our own."""
-    found = [environment_python(), shutil.which("python3"), shutil.which("python"), sys.executable]
-    return tuple(dict.fromkeys(Path(path) for path in found if path))
 
 
 def _sampling(args: argparse.Namespace) -> Sampling:

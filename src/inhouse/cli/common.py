@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -84,6 +85,12 @@ def environment_python(environ: Mapping[str, str] = os.environ) -> str | None:
     """The Python of the virtual environment that is active in the user's shell."""
     active = environ.get("VIRTUAL_ENV")
     return str(Path(active) / "bin" / "python") if active else None
+
+
+def pythons() -> tuple[Path, ...]:
+    """What may run the tests of a project without an environment: the active one, the system's, our own."""
+    found = [environment_python(), shutil.which("python3"), shutil.which("python"), sys.executable]
+    return tuple(dict.fromkeys(Path(path) for path in found if path))
 
 
 def cache_folder() -> Path:

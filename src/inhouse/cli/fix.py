@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import signal
 import sys
 import tempfile
@@ -22,10 +21,10 @@ from inhouse.cli.common import (
     Subparsers,
     command,
     confirm,
-    environment_python,
     home,
     model_path,
     positive,
+    pythons,
 )
 from inhouse.cli.repair_view import JsonLines, RepairView, show_diff
 from inhouse.errors import ParameterError, SandboxError
@@ -100,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         sandboxed=_sandboxed(args),
         test_timeout=args.test_timeout,
-        pythons=_pythons(),
+        pythons=pythons(),
         maps=home() / "maps",
     )
     with _ended_by_signals():
@@ -165,12 +164,6 @@ def _sandboxed(args: argparse.Namespace) -> bool:
             raise SandboxError("nothing was run, since it cannot be confined here; see docs/safety.md") from None
         return False
     return True
-
-
-def _pythons() -> tuple[Path, ...]:
-    """What may run the tests of a project without an environment: the active one, the system's, our own."""
-    found = [environment_python(), shutil.which("python3"), shutil.which("python"), sys.executable]
-    return tuple(dict.fromkeys(Path(path) for path in found if path))
 
 
 def _minutes(text: str) -> float:

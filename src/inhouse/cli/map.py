@@ -30,7 +30,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    with RepoMap(args.repo, home() / "maps") as index:
+    with RepoMap(args.repo, home() / "maps", still=True) as index:
         if args.symbol is not None:
             return _symbol(args, index)
         text = index.text(args.mention, args.budget, lambda text: -(-len(text) // _CHARACTERS))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from inhouse.agent.loop import Agent, AgentOptions
 from inhouse.agent.permissions import Permissions
 from inhouse.agent.session import Session
 from inhouse.cli.chat_client import Connection, agent_flags, connected
-from inhouse.cli.common import home
+from inhouse.cli.common import home, pythons
 from inhouse.errors import ParameterError, WorkspaceError
 from inhouse.evals.swebench import Instance, load_predictions
 from inhouse.evals.swebench_run import Attempt, Solver
@@ -29,6 +28,7 @@ SOLVERS = ("agent", "fix")
 @contextmanager
 def solver(args: argparse.Namespace) -> Iterator[Solver]:
     """The one that the command line asks for. Raises ParameterError, and what opening a model raises."""
+    runs = (args.python.absolute(),) if args.python is not None else pythons()
     if args.predictions == "gold":
         yield lambda instance, root: Attempt(instance.patch)
     elif args.predictions == "empty":
@@ -40,28 +40,22 @@ def solver(args: argparse.Namespace) -> Iterator[Solver]:
         raise ParameterError("name a MODEL or a --url, or what to grade with --predictions gold, empty or FILE")
     elif args.solver == "fix":
         with connected(args, {"enable_thinking": False}) as connection:
-            yield _by_fix(connection, args.minutes, args.python)
+            yield _by_fix(connection, args.minutes, runs)
     else:
         with connected(args, agent_flags(args)) as connection:
-            yield _by_agent(connection, args.minutes, args.python)
+            yield _by_agent(connection, args.minutes, runs)
 
 
-def _by_agent(connection: Connection, minutes: float, python: Path | None) -> Solver:
+def _by_agent(connection: Connection, minutes: float, runs: Sequence[Path]) -> Solver:
     """What the agent makes of an instance's words, alone in its sandbox: it has to find out by itself what fails."""
-    options = AgentOptions(
-        context=connection.context,
-        minutes=minutes,
-        answer_tokens=min(AgentOptions.answer_tokens, connection.context // 4),
-    )
+    options = AgentOptions(context=connection.context, minutes=minutes)
 
     def solve(instance: Instance, root: Path) -> Attempt:
         with (
             tempfile.TemporaryDirectory(prefix="inhouse-session-") as folder,
             Session.create(Path(folder), root, connection.model, SYSTEM) as session,
         ):
-            desk = open_desk(
-                root, sandboxed=True, pythons=_pythons(python), checks=project_checks, maps=home() / "maps"
-            )
+            desk = open_desk(root, sandboxed=True, pythons=runs, checks=project_checks, maps=home() / "maps")
             agent = Agent(connection.client, desk, session, Permissions("auto"), options)
             try:
                 ended = agent.turn(instance.problem_statement)
@@ -75,7 +69,7 @@ def _by_agent(connection: Connection, minutes: float, python: Path | None) -> So
     return _never_raising(solve)
 
 
-def _by_fix(connection: Connection, minutes: float, python: Path | None) -> Solver:
+def _by_fix(connection: Connection, minutes: float, runs: Sequence[Path]) -> Solver:
     """What `inhouse fix` makes of an instance's words; it needs a test that fails, and says so where none does."""
 
     def solve(instance: Instance, root: Path) -> Attempt:
@@ -86,7 +80,7 @@ def _by_fix(connection: Connection, minutes: float, python: Path | None) -> Solv
             if isinstance(event, Tried):
                 tokens += event.prompt_tokens - event.cached_tokens + event.answer_tokens
 
-        options = FixOptions(minutes=minutes, pythons=_pythons(python))
+        options = FixOptions(minutes=minutes, pythons=runs)
         result = fix(connection.client, root, instance.problem_statement, None, options, count)
         return Attempt(result.diff, tokens, result.reason)
 
@@ -103,7 +97,3 @@ def _never_raising(solve: Callable[[Instance, Path], Attempt]) -> Solver:
             return Attempt("", 0, str(error))
 
     return attempt
-
-
-def _pythons(python: Path | None) -> tuple[Path, ...]:
-    return (python.absolute() if python is not None else Path(sys.executable),)

@@ -6,7 +6,7 @@ tell them (`lexical`), which is quick; files that are shown, or asked about, are
 is kept by the hash of their content. All is kept in a SQLite file, so that a second look reads only what changed.
 
 How the agent uses it: the map goes into the first message, drawn once in a session; the `symbols` tool asks for
-definitions and references. Each call sees the files as they are now. Knows nothing of models or prompts.
+definitions and references. Knows nothing of models or prompts.
 """
 
 from __future__ import annotations
@@ -74,10 +74,12 @@ class _Drawn:
 class RepoMap:
     """The index of one repository. `cache`: the folder for its SQLite file; None keeps it in memory.
 
+    `still`: the files are looked at once, by the first call; otherwise each call sees them as they are then.
     Raises OSError, WorkspaceError, sqlite3.Error where the files, git or the cache cannot be used.
     """
 
-    def __init__(self, root: Path, cache: Path | None = None) -> None:
+    def __init__(self, root: Path, cache: Path | None = None, *, still: bool = False) -> None:
+        self._still = still
         self.root = root.resolve()
         place = ":memory:"
         if cache is not None:
@@ -142,6 +144,8 @@ class RepoMap:
 
     def refresh(self) -> _Drawn:
         """Bring the index up to date with the files."""
+        if self._still and self._drawn is not None:
+            return self._drawn
         now = stamps(self.root)
         state = state_of(now)
         drawn = self._drawn or self._stored()

@@ -40,7 +40,7 @@ def _prepare(desk: Desk, arguments: Arguments) -> Action:
 
     def run(control: Control) -> ToolResult:
         try:
-            with RepoMap(desk.root, desk.maps) as index:
+            with RepoMap(desk.root, desk.maps, still=True) as index:
                 defined = index.definitions(short, under)
                 used = [] if arguments.get("definitions_only") else index.references(short, under, _COUNTED + 1)
         except (OSError, sqlite3.Error, RuntimeError) as error:
