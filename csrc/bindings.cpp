@@ -255,7 +255,7 @@ NB_MODULE(_core, m) {
       nb::arg("threads"), nb::arg("isa"), nb::arg("rounds"));
   m.def("instruction_sets", [] {
     std::vector<std::string> names;
-    for (const char* name : {"scalar", "avx2", "avx512", "neon"})
+    for (const char* name : {"scalar", "avx2", "avxvnni", "avx512", "neon"})
       if (choose_kernels(name)) names.emplace_back(name);
     return names;
   });

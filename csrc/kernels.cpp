@@ -11,6 +11,9 @@ bool runs_here(const Kernels& k) {
   const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                         __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
   if (&k == &avx2::kernels) return has_avx2;
+#if defined(INHOUSE_AVXVNNI)
+  if (&k == &avxvnni::kernels) return has_avx2 && __builtin_cpu_supports("avxvnni");
+#endif
   if (&k == &avx512::kernels)
     return has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
@@ -25,7 +28,11 @@ bool runs_here(const Kernels& k) {
 const Kernels* choose_kernels(const char* name) {
   static const Kernels* const best_first[] = {
 #if defined(__x86_64__)
-      &avx512::kernels, &avx2::kernels,
+      &avx512::kernels,
+#if defined(INHOUSE_AVXVNNI)
+      &avxvnni::kernels,  // compilers before 2021 do not know it
+#endif
+      &avx2::kernels,
 #elif defined(__aarch64__)
       &neon::kernels,
 #endif

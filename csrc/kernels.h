@@ -71,12 +71,13 @@ struct Kernels {
   int64_t (*byte_products)(int64_t rounds, int32_t* sink);
 };
 
-// The named instruction set ("scalar", "avx2", "avx512", "neon"), or the best for this processor if null. Returns
+// The named instruction set ("scalar", "avx2", "avxvnni", "avx512", "neon"), or the best for this processor if null. Returns
 // null if there is none of that name here.
 const Kernels* choose_kernels(const char* name);
 
 namespace scalar { extern const Kernels kernels; }
 namespace avx2 { extern const Kernels kernels; }
+namespace avxvnni { extern const Kernels kernels; }
 namespace avx512 { extern const Kernels kernels; }
 namespace neon { extern const Kernels kernels; }
 

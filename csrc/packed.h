@@ -156,6 +156,26 @@ void multiply_packed(const Matrix& w, int64_t first, int rows, const Input& in, 
   run(w, first, rows, in, count, out);
 }
 
+// ---- The roof: how fast the arithmetic of panels could be ----
+
+int64_t byte_products(int64_t rounds, int32_t* sink) {
+  constexpr int kSums = kTileTokens * kVectors;  // what the registers hold: more than latency × units
+  V sum[kSums], codes = broadcast4(reinterpret_cast<const int8_t*>(sink)), act = codes;
+#pragma GCC unroll 16
+  for (int j = 0; j < kSums; ++j) sum[j] = zero();
+  for (int64_t i = 0; i < rounds; ++i)
+#pragma GCC unroll 16
+    for (int j = 0; j < kSums; ++j) {
+      add_now(act);  // the product is not taken out of the loop
+      sum[j] = dot_codes(sum[j], codes, act);
+      add_now(sum[j]);
+    }
+#pragma GCC unroll 16
+  for (int j = 1; j < kSums; ++j) sum[0] = dot_codes(sum[0], sum[j], act);
+  std::memcpy(sink, &sum[0], 4);
+  return rounds * kSums * kLanes * 4 * 2;
+}
+
 // ---- One row as floats: the embedding of a tied head ----
 
 inline int packed_nibble(const uint8_t (*chunk)[64], int row, int column) {
