@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from inhouse.agent.outcome import Outcome, Place, read_outcome
+from inhouse.agent.runners import go_folder, go_modules
 from inhouse.workspace import CommandResult, Unconfined
 from inhouse.workspace.project import TestKind
 
@@ -175,3 +176,81 @@ def test_runners_of_other_languages(output: str, id: str, name: str, said: str, 
     assert said in failure.message
     assert "none" not in failure.message
     assert place in failure.places
+
+
+# Recorded from go 1.27; only its own folder and the repository's have other names here.
+GO_PACKAGES = """\
+--- FAIL: TestTotal (0.00s)
+    shop_test.go:7: got -2, want 3
+FAIL
+FAIL\texample.com/shop\t0.003s
+--- FAIL: TestTotal (0.00s)
+    --- FAIL: TestTotal/change (0.00s)
+        shop_test.go:8: got -2, want 2
+--- FAIL: TestFirst (0.00s)
+panic: runtime error: index out of range [0] with length 0 [recovered, repanicked]
+
+goroutine 9 [running]:
+testing.tRunner.func1.2({0x6ce730, 0x1e32160a20c0})
+\t/usr/local/go/src/testing/testing.go:2125 +0x232
+testing.tRunner.func1()
+\t/usr/local/go/src/testing/testing.go:2128 +0x329
+panic({0x6ce730?, 0x1e32160a20c0?})
+\t/usr/local/go/src/runtime/panic.go:859 +0x125
+example.com/shop/internal/till.First(...)
+\t/work/internal/till/till.go:3
+example.com/shop/internal/till.TestFirst(0x1e32161ac908?)
+\t/work/internal/till/shop_test.go:16 +0xa
+testing.tRunner(0x1e32161ac908, 0x6d9e88)
+\t/usr/local/go/src/testing/testing.go:2195 +0xea
+created by testing.(*T).Run in goroutine 1
+\t/usr/local/go/src/testing/testing.go:2260 +0x4d4
+FAIL\texample.com/shop/internal/till\t0.012s
+FAIL
+"""
+GO_BUILD = """\
+# example.com/svc/pkg [example.com/svc/pkg.test]
+pkg/pkg.go:3:25: undefined: one
+FAIL\texample.com/svc/pkg [build failed]
+FAIL
+"""
+MODULES = {"example.com/svc": "svc", "example.com/shop": ""}
+GO_FILES = {
+    "shop_test.go", "internal/till/shop_test.go", "internal/till/till.go", "svc/pkg/pkg.go", "pkg/other.go",
+}  # fmt: skip
+
+
+def test_go_names_files_relative_to_their_package() -> None:
+    got = read_outcome(CommandResult(1, GO_PACKAGES, 1.0), "other", Path("/work"), GO_FILES, MODULES)
+    assert [(one.id, one.places) for one in got.failures] == [
+        ("TestTotal", (Place("shop_test.go", 7),)),
+        ("TestTotal", ()),
+        ("TestTotal/change", (Place("internal/till/shop_test.go", 8),)),
+        ("TestFirst", (Place("internal/till/till.go", 3), Place("internal/till/shop_test.go", 16))),
+    ]
+    assert "index out of range" in got.failures[-1].message
+    without = read_outcome(CommandResult(1, GO_PACKAGES, 1.0), "other", Path("/work"), GO_FILES)
+    assert without.failures[2].places == (Place("shop_test.go", 8),)  # where it is not known what a package is
+
+
+def test_what_does_not_compile_in_a_module_below_the_root() -> None:
+    got = read_outcome(CommandResult(1, GO_BUILD, 1.0), "other", Path("/work"), GO_FILES, MODULES)
+    assert got.failures[0].places == (Place("svc/pkg/pkg.go", 3),)
+
+
+def test_go_modules_and_their_packages(tmp_path: Path) -> None:
+    texts = {
+        "go.mod": "// ours\nmodule example.com/shop // import\n\ngo 1.20\n",
+        "svc/go.mod": 'module "example.com/shop/v2"\n',
+        "odd/go.mod": "go 1.20\n",
+    }
+    for path, text in texts.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    modules = go_modules(tmp_path, [*texts, "gone/go.mod", "a.go"])
+    assert modules == {"example.com/shop": "", "example.com/shop/v2": "svc"}
+    packages = {
+        "example.com/shop": "", "example.com/shop/a/b": "a/b", "example.com/shop/v2": "svc",
+        "example.com/shop/v2/c": "svc/c", "example.com/shopping": None, "fmt": None, "": None,
+    }  # fmt: skip
+    assert {package: go_folder(package, modules) for package in packages} == packages

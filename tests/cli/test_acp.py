@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import sys
 from collections.abc import Callable, Coroutine
@@ -25,6 +26,7 @@ class Editor:
     def __init__(self) -> None:
         self.updates: list[Any] = []
         self.asked: list[Any] = []
+        self.wire: list[dict[str, Any]] = []  # what the agent wrote, in order
         self.running = asyncio.Event()
 
     async def request_permission(
@@ -43,6 +45,16 @@ class Editor:
     def on_connect(self, conn: Any) -> None:
         pass
 
+    def watch(self, event: Any) -> None:
+        if event.direction.value == "incoming":
+            self.wire.append(event.message)
+
+    def said(self) -> str:
+        """What came as the agent's messages since the last time."""
+        texts = [update.content.text for update in self.of(schema.AgentMessageChunk)]
+        self.updates = [update for update in self.updates if not isinstance(update, schema.AgentMessageChunk)]
+        return "".join(texts)
+
     def of(self, kind: type[Any]) -> list[Any]:
         return [update for update in self.updates if isinstance(update, kind)]
 
@@ -58,7 +70,12 @@ def session_with(
 
     async def run() -> None:
         command = [sys.executable, "-m", "inhouse", "acp", "--url", server.url, "--mode", "auto"]
-        async with acp.spawn_agent_process(editor, *command, env=environment) as (agent, _):  # type: ignore[arg-type]
+        async with acp.spawn_agent_process(
+            editor,  # type: ignore[arg-type]
+            *command,
+            env=environment,
+            observers=[editor.watch],
+        ) as (agent, _):
             own = schema.ClientCapabilities(**capabilities)
             began = await agent.initialize(protocol_version=acp.PROTOCOL_VERSION, client_capabilities=own)
             assert began.agent_capabilities is not None
@@ -90,7 +107,7 @@ def test_a_stored_session_is_listed_and_loaded_with_its_history(repo: Path, envi
                 await agent.load_session(**{"cwd": str(repo), "mcp_servers": [], **wrong})
         loaded = await agent.load_session(cwd=str(repo), session_id=ids[0], mcp_servers=[])
         assert loaded.modes.current_mode_id == "auto"
-        told = list(second.updates)
+        told = [one for one in second.updates if not isinstance(one, schema.AvailableCommandsUpdate)]
         done = await agent.prompt(session_id=ids[0], prompt=[acp.text_block("Are you there?")])
         assert done.stop_reason == "end_turn"
         kinds = [type(update).__name__ for update in told]
@@ -163,6 +180,73 @@ def test_the_editors_mcp_servers_are_used(repo: Path, environment: dict[str, str
     server.close()
     assert len(editor.asked) == 1
     assert editor.of(schema.ToolCallProgress)[-1].content[0].content.text == "3"
+
+
+def test_commands_are_offered_and_carried_out_without_the_model(repo: Path, environment: dict[str, str]) -> None:
+    edit = {"path": "app.py", "old_str": "x = 1", "new_str": "x = '```'"}
+    server = Server(
+        ("str_replace", edit), ("todo", {"items": [{"text": "look", "status": "done"}]}), "Done.", "Really done.",
+        "/undo is for you.", "On I go.", "Notes.", "Last.",
+    )  # fmt: skip
+    editor = Editor()
+
+    async def talk(agent: Any) -> None:
+        id = (await agent.new_session(cwd=str(repo), mcp_servers=[])).session_id
+
+        async def say(text: str) -> str:
+            done = await agent.prompt(session_id=id, prompt=[acp.text_block(text)])
+            assert done.stop_reason == "end_turn"
+            return editor.said()
+
+        assert await say("/diff") == "nothing changed\n"
+        assert await say("/plan") == "there is no plan\n"
+        assert await say("/undo") == "there is nothing to undo in this session\n"
+        assert server.asked == []
+        await say("Make x a fence.")
+        asked = len(server.asked)
+        assert await say("/plan") == "[x] look\n"
+        diff = await say(" /diff")
+        assert diff.startswith("````diff\n")
+        assert diff.endswith("-x = 1\n+x = '```'\n````\n")
+        assert "is no number" in await say("/undo it")
+        assert await say("/undo 1\n") == "undone: app.py\n"
+        assert (repo / "app.py").read_text() == "x = 1\n"
+        assert await say("/diff") == "nothing changed\n"
+        assert "there is no mode fast; it is one of ask," in await say("/mode fast")
+        assert await say("/mode plan") == "mode plan\n"
+        assert [update.current_mode_id for update in editor.of(schema.CurrentModeUpdate)] == ["plan"]
+        fork = (await say("/fork")).split()[1]
+        assert {one.session_id for one in (await agent.list_sessions(cwd=str(repo))).sessions} == {id, fork}
+        assert len(server.asked) == asked
+        assert await say("/undone is no command") == "/undo is for you."
+        assert server.asked[-1]["messages"][-1]["content"] == "/undone is no command"
+        assert await say("/continue") == "On I go."
+        assert server.asked[-1]["messages"][-1]["role"] == "assistant"
+        said = await say("/compact")
+        assert said.startswith("Notes.\n\nthe conversation was summarised: ")
+        assert said.endswith(f"tokens are now {editor.of(schema.UsageUpdate)[-1].used:,}\n\n")
+        await say("What remains?")
+        assert "The user took back your last change" not in json.dumps(server.asked[-1]["messages"])
+        assert "Notes." in server.asked[-1]["messages"][1]["content"]
+
+        loaded = await agent.load_session(cwd=str(repo), session_id=fork, mcp_servers=[])
+        assert loaded.modes.current_mode_id == "auto"
+        await agent.prompt(session_id=fork, prompt=[acp.text_block("/diff")])
+
+    session_with(server, environment, editor, talk)
+    server.close()
+    offers = editor.of(schema.AvailableCommandsUpdate)
+    assert len(offers) == 2
+    commands = {one.name: one.input and one.input.root.hint for one in offers[0].available_commands}
+    assert commands == {
+        "undo": "[N]", "diff": None, "plan": None, "compact": None, "mode": "[MODE]", "continue": None, "fork": None,
+    }  # fmt: skip
+    kinds = [
+        "offer" if "available_commands_update" in json.dumps(one) else "session"
+        for one in editor.wire
+        if "available_commands_update" in json.dumps(one) or "modes" in (one.get("result") or ())
+    ]
+    assert kinds == ["session", "offer"] * 2, "an editor does not know a session before it has the response"
 
 
 def test_a_whole_session(repo: Path, environment: dict[str, str]) -> None:

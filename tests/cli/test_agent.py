@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import Inhouse
+from command_line import Inhouse, Terminal
 
 from scripted_server import Server
 
@@ -71,6 +71,32 @@ def test_a_task_that_meets_a_limit_says_so_by_its_exit_code(inhouse: Inhouse, re
     done = inhouse("agent", "--repo", repo, "--url", server.url, "--max-turns", 1, "Make x 2.")
     assert done.returncode == 3
     assert "the limit of answers is reached" in done.stdout
+
+
+@needs_bubblewrap
+def test_the_commands_of_a_terminal(environment: dict[str, str], repo: Path, server: Server) -> None:
+    end = Terminal(environment, "agent", "--repo", str(repo), "--url", server.url, "--mode", "auto", "Make x 2.")
+    asked = (
+        ("/help", r"/undo \[N\] .*/fork .*/exit .*"),
+        ("/diff", r"\+x = 2"),
+        ("/undo", r"undone: app\.py"),
+        ("/undo x", r"'x' is no number"),
+        ("/diff", r"nothing changed"),
+        ("/plan", r"there is no plan"),
+        ("/mode plan", r"mode plan"),
+        ("/fork", r"session \S+ is a copy"),
+        ("/nothing", r"there is no command /nothing"),
+        ("/continue", r"Still here\."),
+    )
+    try:
+        end.wait_for(r"x is 2 now\.", 60)
+        for line, answer in asked:
+            end.wait_for(r"> ")
+            end.type(f"{line}\n")
+            end.wait_for(f"(?s){answer}")
+    finally:
+        end.close()
+    assert len(server.asked) == 4
 
 
 def test_a_server_that_is_not_there(inhouse: Inhouse, repo: Path) -> None:

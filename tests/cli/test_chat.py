@@ -2,65 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pty
 import re
-import select
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import Inhouse
-
-
-class Terminal:
-    """`inhouse chat` at the other end of a pseudo-terminal."""
-
-    def __init__(self, environment: dict[str, str], *args: str) -> None:
-        self._end, theirs = pty.openpty()
-        command = [sys.executable, "-m", "inhouse", "chat", *args]
-        self.process = subprocess.Popen(
-            command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-        )
-        os.close(theirs)
-        self._read = ""
-
-    def type(self, text: str) -> None:
-        os.write(self._end, text.encode())
-
-    def wait_for(self, pattern: str, seconds: float = 30) -> str:
-        """Everything up to and with the first match of `pattern` since the last call."""
-        deadline = time.monotonic() + seconds
-        while (found := re.search(pattern, self._read)) is None:
-            ready, _, _ = select.select([self._end], [], [], max(0, deadline - time.monotonic()))
-            assert ready, f"no {pattern!r} in {self._read!r}"
-            self._read += os.read(self._end, 65536).decode("utf-8", "replace")
-        text, self._read = self._read[: found.end()], self._read[found.end() :]
-        return text
-
-    def interrupt_until(self, pattern: str) -> None:
-        """Ctrl-C, again if need be: one that comes between readline's echo and its next wait is seen only after it."""
-        for _ in range(30):
-            self.process.send_signal(signal.SIGINT)
-            with contextlib.suppress(AssertionError):
-                self.wait_for(pattern, seconds=1)
-                return
-        pytest.fail(f"no {pattern!r} after 30 times Ctrl-C")
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._end)
+from command_line import Inhouse, Terminal
 
 
 @pytest.fixture
 def terminal(environment: dict[str, str], tiny: Path) -> Iterator[Terminal]:
-    end = Terminal(environment, str(tiny), "--temperature", "1", "--seed", "1")
+    end = Terminal(environment, "chat", str(tiny), "--temperature", "1", "--seed", "1")
     yield end
     end.close()
 

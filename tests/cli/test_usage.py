@@ -87,7 +87,7 @@ def test_wrong_usage_exits_with_2_and_says_how(inhouse: Inhouse, args: tuple[str
         (("bench", "nothing"), "no file and no model named 'nothing'"),
         (("eval", "humaneval", "nothing"), "no file and no model named 'nothing'"),
         (("remove", "nothing"), "no model 'nothing'"),
-        (("pull", "nothing"), "the catalogue has no model 'nothing'"),
+        (("pull", "nothing"), "the catalogue has no model or data set 'nothing'"),
         (("synth", "--like", "tiny-qwen3", "--mix", "Q9", "-o", "x.gguf"), "no mix 'Q9'"),
     ],
 )

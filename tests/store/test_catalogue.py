@@ -25,5 +25,5 @@ def test_the_proposal_fits_the_memory(gigabytes: int, name: str) -> None:
 
 
 def test_an_unknown_name_is_answered_with_a_close_one() -> None:
-    with pytest.raises(ModelNotFoundError, match=r"no model 'startr'; did you mean starter\?"):
-        find("startr")
+    with pytest.raises(ModelNotFoundError, match=r"no model or data set 'startr'; did you mean starter\?"):
+        find("startr", CATALOGUE)

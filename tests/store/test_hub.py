@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from fake_hub import FakeHub
 
 GGUF = random.Random(1).randbytes(3 << 20)

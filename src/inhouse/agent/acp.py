@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 import acp
 from acp import schema
 
-from inhouse.agent.acp_updates import Reporter, content, kind_of, shows_terminals
+from inhouse.agent.acp_updates import Reporter, content, kind_of, offered, replied, shows_terminals
+from inhouse.agent.commands import CONTINUE, Answer, answer, command_of
 from inhouse.agent.loop import Agent
 from inhouse.agent.mcp import McpServer
 from inhouse.agent.permissions import MODES, Approver, Question, Reply
@@ -90,6 +91,7 @@ class AcpAgent:
         self._sessions: dict[str, _Session] = {}
         self._editor: acp.Client | None = None
         self._terminals = False
+        self._later: set[asyncio.Task[None]] = set()
 
     def on_connect(self, conn: acp.Client) -> None:
         self._editor = conn
@@ -110,6 +112,7 @@ class AcpAgent:
 
     async def new_session(self, cwd: str, mcp_servers: Any = None, **_: Any) -> schema.NewSessionResponse:
         session = await self._begin(Wanted(Path(cwd), None, _servers(mcp_servers)))
+        self._offer(session)
         return schema.NewSessionResponse(session_id=session.id, modes=_modes(session.agent))
 
     async def load_session(
@@ -124,6 +127,7 @@ class AcpAgent:
         for step in told(list(journal.session.records), session.agent.desk.root):
             for update in reporter.updates(step):
                 await self._send(session.id, update)
+        self._offer(session)
         return schema.LoadSessionResponse(modes=_modes(session.agent))
 
     async def list_sessions(self, cwd: str | None = None, **_: Any) -> schema.ListSessionsResponse:
@@ -160,6 +164,13 @@ class AcpAgent:
         self._sessions[session.id] = session
         return session
 
+    def _offer(self, session: _Session) -> None:
+        """Tell the editor of the commands, once it has the response that is about to be sent: before, it knows no such
+        session."""
+        task = asyncio.get_running_loop().create_task(self._send(session.id, offered()))
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
     async def set_session_mode(self, mode_id: str, session_id: str, **_: Any) -> schema.SetSessionModeResponse:
         found = next((mode for mode in MODES if mode == mode_id), None)
         session = self._session(session_id)
@@ -172,16 +183,38 @@ class AcpAgent:
         session = self._session(session_id)
         session.cancelled.clear()
         text = "\n\n".join(part for block in prompt if (part := _text(block)))
-        agent = session.agent
+        command = command_of(text)
+        if command is not None and command[0] != CONTINUE:
+            return await self._command(session, *command)
+        agent, said = session.agent, text if command is None else None
 
         def turn() -> Ended:
-            return agent.turn(text, session.cancelled.is_set)
+            return agent.turn(said, session.cancelled.is_set)
 
         try:
             ended = await asyncio.get_running_loop().run_in_executor(session.thread, turn)
         except InhouseError as error:
             raise acp.RequestError.internal_error({"details": str(error)}) from None
         return schema.PromptResponse(stop_reason=_STOPS.get(ended.reason, "max_turn_requests"))
+
+    async def _command(self, session: _Session, name: str, argument: str) -> schema.PromptResponse:
+        """Carry out a command of the user's, and tell its answer, or why there is none, as a message."""
+        agent = session.agent
+        before = agent.permissions.mode
+
+        def run() -> Answer:
+            try:
+                return answer(agent, name, argument)
+            except InhouseError as error:
+                return Answer(str(error))
+
+        told = replied(await asyncio.get_running_loop().run_in_executor(session.thread, run))
+        if agent.permissions.mode != before:
+            mode = agent.permissions.mode
+            told.append(schema.CurrentModeUpdate(session_update="current_mode_update", current_mode_id=mode))
+        for update in told:
+            await self._send(session.id, update)
+        return schema.PromptResponse(stop_reason="end_turn")
 
     async def cancel(self, session_id: str, **_: Any) -> None:
         self._session(session_id).cancelled.set()

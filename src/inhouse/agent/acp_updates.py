@@ -14,6 +14,7 @@ from typing import Any
 import acp
 from acp import schema
 
+from inhouse.agent.commands import COMMANDS, Answer
 from inhouse.agent.replay import Told
 from inhouse.agent.steps import Answered, Called, Calling, Compacted, Ended, Planned, Printed, Said, Thought, Warned
 
@@ -52,8 +53,8 @@ class Reporter:
                 return [acp.update_plan([acp.plan_entry(item.text, status=_PLAN[item.status]) for item in items])]
             case Answered():
                 return self._filled(step.prompt_tokens + step.completion_tokens)
-            case Compacted(_, after):
-                return self._filled(after)
+            case Compacted():
+                return [acp.update_agent_message_text(f"\n\n{step.said}\n\n"), *self._filled(step.after)]
             case Calling():
                 return [self._calling(step)]
             case Printed(id, text):
@@ -121,6 +122,30 @@ def _output(id: str, text: str) -> schema.ToolCallProgress:
 def content(targets: tuple[str, ...], old: str | None, new: str | None) -> list[Any] | None:
     """An edit as a difference; None of what is no edit."""
     return [acp.tool_diff_content(targets[0], new, old)] if new is not None and targets else None
+
+
+def offered() -> schema.AvailableCommandsUpdate:
+    """The commands that the user may begin a prompt with."""
+    commands = [
+        schema.AvailableCommand(
+            name=one.name,
+            description=one.about,
+            input=schema.AvailableCommandInput(schema.UnstructuredCommandInput(hint=one.argument))
+            if one.argument
+            else None,
+        )
+        for one in COMMANDS
+    ]
+    return schema.AvailableCommandsUpdate(session_update="available_commands_update", available_commands=commands)
+
+
+def replied(answer: Answer) -> list[Any]:
+    """A command's answer; a difference stands between fences that are longer than any in it."""
+    if not answer.text:
+        return []
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", answer.text)), default=0))
+    text = f"{fence}diff\n{answer.text.rstrip()}\n{fence}" if answer.diff else answer.text.replace("\n", "  \n")
+    return [acp.update_agent_message_text(f"{text}\n")]
 
 
 def kind_of(kind: str) -> schema.ToolKind:

@@ -1,26 +1,22 @@
-"""What can be said of a new text at once, before any test: does it parse, does the project's linter object."""
+"""What can be said of a new text at once, before any test: does it parse, do the project's linters object."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import tomllib
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from inhouse.agent.desk import Check
+from inhouse.agent.linters import project_linters
 from inhouse.workspace import Runner
 from inhouse.workspace.source import syntax_error
 from inhouse.workspace.symbols import broken_line
 
-_MOST = 10  # diagnostics shown
-
 
 def project_checks(runner: Runner, root: Path) -> Sequence[Check]:
-    """The checks for a repository: syntax, and ruff where the project has settings for it and it is installed."""
-    ruff = _ruff(root)
-    return (syntax_check,) if ruff is None else (syntax_check, partial(_lint, runner, str(ruff)))
+    """The checks for a repository: syntax, and the linters that it uses."""
+    return (syntax_check, *project_linters(runner, root))
 
 
 def syntax_check(path: str, old: str | None, new: str) -> str:
@@ -47,26 +43,3 @@ def _broken(path: str, old: str | None, new: str) -> str:
     if line is None or (old is not None and broken_line(path, old.encode()) is not None):
         return ""
     return f"[{path} does not parse any more; look at line {line} and what comes before it]"
-
-
-def _ruff(root: Path) -> Path | None:
-    settings = any((root / name).is_file() for name in ("ruff.toml", ".ruff.toml"))
-    project = root / "pyproject.toml"
-    if not settings and not (project.is_file() and "[tool.ruff" in project.read_text("utf-8", errors="replace")):
-        return None
-    own = [root / name / "bin" / "ruff" for name in (".venv", "venv")]
-    found = next((path for path in own if path.is_file()), None) or shutil.which("ruff", path="/usr/local/bin:/usr/bin")
-    return Path(found) if found else None
-
-
-def _lint(runner: Runner, ruff: str, path: str, old: str | None, new: str) -> str:
-    """What ruff says of the file as it is now; nothing of a text that does not parse."""
-    if not path.endswith((".py", ".pyi")) or syntax_error(new):
-        return ""
-    command = [ruff, "check", "--no-cache", "--quiet", "--output-format=concise", "--", path]
-    result = runner.run(command, timeout=20)
-    if result.exit_code != 1:
-        return ""
-    lines = [line for line in result.output.splitlines() if line.startswith(path)]
-    more = [f"... and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
-    return "\n".join(["[ruff says]", *lines[:_MOST], *more]) if lines else ""

@@ -6,13 +6,15 @@ its last lines.
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile, zip_longest
 from pathlib import Path
+from types import MappingProxyType
 
-from inhouse.agent.runners import named_failures, tests_ran
+from inhouse.agent.runners import go_folder, named_failures, tests_ran
 from inhouse.workspace import CommandResult
 from inhouse.workspace.project import TestKind
 
@@ -70,8 +72,17 @@ class Outcome:
         return self.failures[0].message if self.failures else ""
 
 
-def read_outcome(result: CommandResult, kind: TestKind, place: Path, known: Container[str]) -> Outcome:
-    """The outcome of a run. `place` is where the run saw the repository, `known` its files' relative paths."""
+def read_outcome(
+    result: CommandResult,
+    kind: TestKind,
+    place: Path,
+    known: Container[str],
+    modules: Mapping[str, str] = MappingProxyType({}),
+) -> Outcome:
+    """The outcome of a run.
+
+    `place` is where the run saw the repository, `known` its files' relative paths, `modules` its Go modules' folders.
+    """
     failures: tuple[Failure, ...] = ()
     ran: int | None = None
     if kind == "pytest":
@@ -80,20 +91,22 @@ def read_outcome(result: CommandResult, kind: TestKind, place: Path, known: Cont
         failures, ran = _unittest(result.output, place, known)
     else:
         ran = tests_ran(result.output)
-        failures = () if result.ok else _others(result.output, place, known)
+        failures = () if result.ok else _others(result.output, place, known, modules)
     if not result.ok and not failures:
         tail = "\n".join(result.output.rstrip().splitlines()[-MAX_LINES:])
-        failures = (Failure("", "", tail, places_in(result.output, place, known)),)
+        places = places_in(result.output, place, known, ("", *modules.values()))
+        failures = (Failure("", "", tail, places),)
     return Outcome(result.ok, failures, ran, result.exit_code, result.duration, result.stopped, result.output[-20_000:])
 
 
-def places_in(text: str, place: Path, known: Container[str]) -> tuple[Place, ...]:
-    """The places in known files that a text names, in order, each once."""
+def places_in(text: str, place: Path, known: Container[str], folders: Sequence[str] = ("",)) -> tuple[Place, ...]:
+    """The places in known files that a text names, in order, each once. Paths are of the first folder that has them."""
     found: dict[Place, None] = {}
     for match in _PLACE.finditer(text):
-        path = match["path"].removeprefix(f"{place}/").removeprefix("./")
-        if path in known:
-            found[Place(path, int(match["line"]))] = None
+        path = match["path"].removeprefix(f"{place}/")
+        below = (posixpath.normpath(posixpath.join(folder, path)) for folder in folders)
+        if (file := next((path for path in below if path in known), None)) is not None:
+            found[Place(file, int(match["line"]))] = None
     return tuple(found)
 
 
@@ -140,11 +153,15 @@ def _unittest(output: str, place: Path, known: Container[str]) -> tuple[tuple[Fa
     return tuple(failures), int(found[1]) - (int(skipped[1]) if skipped else 0) if found else None
 
 
-def _others(output: str, place: Path, known: Container[str]) -> tuple[Failure, ...]:
-    return tuple(
-        Failure(id, re.split(r"::|/| > | › ", id)[-1], _shortened(text.splitlines()), places_in(text, place, known))
-        for id, text in named_failures(output)
-    )
+def _others(output: str, place: Path, known: Container[str], modules: Mapping[str, str]) -> tuple[Failure, ...]:
+    failures = []
+    for one in named_failures(output):
+        folder = go_folder(one.package, modules)
+        folders = ("",) if folder is None else (folder, "")  # Go's tests name files without their package's folder
+        places = places_in(one.text, place, known, folders)
+        name = re.split(r"::|/| > | › ", one.id)[-1]
+        failures.append(Failure(one.id, name, _shortened(one.text.splitlines()), places))
+    return tuple(failures)
 
 
 def _shortened(lines: list[str]) -> str:

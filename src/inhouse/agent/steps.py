@@ -103,6 +103,11 @@ class Compacted:
     before: int
     after: int
 
+    @property
+    def said(self) -> str:
+        """For the user."""
+        return f"the conversation was summarised: {self.before:,} tokens are now {self.after:,}"
+
 
 @dataclass(frozen=True)
 class Changed:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inhouse.agent.outcome import Outcome, read_outcome
+from inhouse.agent.runners import go_modules
 from inhouse.errors import WorkspaceError
 from inhouse.workspace import CommandResult, Runner, Sandbox, Unconfined, python_paths
 from inhouse.workspace.calls import CallNotes, Calls
@@ -43,7 +44,8 @@ class Bench:
         seconds = max(1.0, min(self.timeout, deadline - time.monotonic()))
         environment = {**self.environment, **(extra or {})}
         result = self.runner.run(command.argv, timeout=seconds, environment=environment)
-        return read_outcome(result, command.kind, self.place, self.checkout.paths)
+        paths = self.checkout.paths
+        return read_outcome(result, command.kind, self.place, paths, go_modules(self.checkout.root, paths))
 
     def test(self, patch: Patch, before: Outcome, deadline: float) -> Outcome:
         """The outcome with a patch on the user's files. Of a slow suite the tests that failed run first, alone."""

@@ -14,13 +14,13 @@ from rich.console import Console
 
 from inhouse.agent.briefing import SYSTEM
 from inhouse.agent.checks import project_checks
+from inhouse.agent.commands import COMMANDS, CONTINUE, answer
 from inhouse.agent.desk import Desk, open_desk
 from inhouse.agent.loop import Agent, AgentOptions
 from inhouse.agent.permissions import MODES, Mode, Permissions, Question, Reply, nobody
 from inhouse.agent.session import Session, find, read
 from inhouse.agent.steps import Ended
 from inhouse.agent.tools.base import AgentTool
-from inhouse.agent.tools.plan import worded
 from inhouse.cli.agent_view import AgentView, JsonLines, View, ask, show_diff, terminal
 from inhouse.cli.chat_client import Connection, add_connection, agent_flags, connected
 from inhouse.cli.common import Subparsers, command, home, positive, pythons
@@ -28,17 +28,14 @@ from inhouse.cli.terminal import Flag, interruptible, line_editing, lines
 from inhouse.client.types import Sampling
 from inhouse.errors import InhouseError, ParameterError, SandboxError
 
-_HELP = """\
-/help            this list
-/undo [N]        take back the agent's last change of files (or N of them)
-/diff            what changed since the session began
-/plan            the agent's plan
-/compact         replace the conversation by a summary
-/mode [MODE]     ask, auto-edit, auto or plan
-/continue        go on where the agent was interrupted
-/fork            go on in a new session, and leave this one as it is
-/exit            leave (or Ctrl-D); inhouse agent --resume ID comes back
-A line that ends with \\ goes on in the next one. Ctrl-C stops the agent."""
+_HELP = "\n".join(
+    [
+        "/help            this list",
+        *(f"{f'/{one.name} {one.argument}':17}{one.about}" for one in COMMANDS),
+        "/exit            leave (or Ctrl-D); inhouse agent --resume ID comes back",
+        "A line that ends with \\ goes on in the next one. Ctrl-C stops the agent.",
+    ]
+)
 
 _EXIT_CODES = """\
 exit codes without a terminal:
@@ -231,7 +228,7 @@ class _Conversation:
                 break
             try:
                 if word.startswith("/") and word[1:].isalpha():
-                    self._command(word, rest.strip())
+                    self._command(word[1:], rest.strip())
                 else:
                     self._turn(line)
             except InhouseError as error:
@@ -244,39 +241,17 @@ class _Conversation:
         except KeyboardInterrupt:
             self._console.print("\n[yellow]stopped at once; /continue goes on[/]")
 
-    def _command(self, word: str, rest: str) -> None:
-        agent, console = self._agent, self._console
-        if word == "/help":
+    def _command(self, name: str, argument: str) -> None:
+        if name == "help":
             print(_HELP)
-        elif word == "/undo":
-            count = int(rest) if rest.isdecimal() else 1
-            for change in agent.undo(count):
-                console.print(f"undone: {change.path}", highlight=False)
-        elif word == "/diff":
-            show_diff(console, agent.diff() or "nothing changed")
-        elif word == "/plan":
-            console.print(worded(agent.journal.state.plan) or "there is no plan", markup=False)
-        elif word == "/compact":
-            agent.compact()
-        elif word == "/continue":
+        elif name == CONTINUE:
             self._turn(None)
-        elif word == "/fork":
-            session = agent.journal.session.fork(home() / "sessions")
-            with session:
-                console.print(f"session {session.id} is a copy; --resume {session.id} goes on with it", highlight=False)
-        elif word == "/mode":
-            self._mode(rest)
         else:
-            console.print(f"there is no command {word}; /help lists them")
-
-    def _mode(self, wanted: str) -> None:
-        permissions = self._agent.permissions
-        found = next((mode for mode in MODES if mode == wanted), None)
-        if wanted and found is None:
-            self._console.print(f"there is no mode {wanted}; it is one of {', '.join(MODES)}")
-            return
-        permissions.mode = found or permissions.mode
-        self._console.print(f"mode {permissions.mode}")
+            said = answer(self._agent, name, argument)
+            if said.diff:
+                show_diff(self._console, said.text)
+            elif said.text:
+                self._console.print(said.text, markup=False, highlight=False)
 
 
 @contextmanager

@@ -86,9 +86,9 @@ class AgentView:
             case Warned(guard, text):
                 self._settle()
                 self._console.print(f"[yellow]! {guard}:[/] {escape(text.strip('[]'))}", highlight=False)
-            case Compacted(before, after):
+            case Compacted():
                 self._settle()
-                self._console.print(f"[yellow]the conversation was summarised: {before:,} tokens are now {after:,}[/]")
+                self._console.print(f"[yellow]{step.said}[/]")
             case Ended():
                 self._ended(step)
             case Changed():

@@ -15,12 +15,15 @@ from inhouse.errors import ParameterError
 from inhouse.evals.swebench import Grade, load_instances
 from inhouse.evals.swebench_run import Settings, grade_officially
 from inhouse.evals.swebench_run import run as measure
+from inhouse.store import DATA_SETS
 from inhouse.workspace import Sandbox
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("of swebench")
-    group.add_argument("--split", default="verified", metavar="NAME", help="which data set of INHOUSE_HOME/datasets")
+    group.add_argument(
+        "--split", default="verified", metavar="NAME", help="which data set that was pulled (default: verified)"
+    )
     group.add_argument("--dataset", type=Path, metavar="FILE", help="instances as JSON lines, wherever they are")
     group.add_argument("--instances", nargs="+", default=[], metavar="ID", help="only these")
     group.add_argument("--repos", type=Path, metavar="DIR", help="local clones, named OWNER__NAME")
@@ -37,10 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    dataset = args.dataset or home() / "datasets" / f"swe-bench-{args.split}.jsonl"
+    dataset = args.dataset or _kept(args.split)
     instances = load_instances(dataset, args.instances)[: args.limit]
     if args.repos is None:
-        raise ParameterError("the repositories are missing; name the folder of their clones with --repos")
+        raise ParameterError(
+            "the repositories are missing; name the folder of their clones with --repos (`inhouse pull "
+            f"swe-bench-{args.split} --repos DIR` makes them)"
+        )
     name = args.model or args.url or f"{args.predictions}"
     settings = Settings(name, args.repos, (args.python or Path(sys.executable)).absolute(), workers=args.workers)
     with tempfile.TemporaryDirectory(prefix="inhouse-eval-") as scratch, solver(args) as solve, Meter() as meter:
@@ -59,6 +65,18 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(report)
     return 0
+
+
+def _kept(split: str) -> Path:
+    """The data set that was pulled, or put there. Raises ParameterError."""
+    name = f"swe-bench-{split}"
+    path = home() / "datasets" / f"{name}.jsonl"
+    if path.exists():
+        return path
+    if name in DATA_SETS:
+        raise ParameterError(f"{path} is not here yet: run `inhouse pull {name}`, or name a file with --dataset")
+    known = ", ".join(one.removeprefix("swe-bench-") for one in DATA_SETS)
+    raise ParameterError(f"{path} is not here, and --split {split} cannot be fetched, as {known} can; give --dataset")
 
 
 def _print(report: dict[str, Any]) -> None:

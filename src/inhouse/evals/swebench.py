@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from inhouse.errors import ParameterError, WorkspaceError
+from inhouse.errors import DownloadError, ParameterError, WorkspaceError
 from inhouse.workspace import Limits, Sandbox, python_paths
 from inhouse.workspace.git import git
 
@@ -102,12 +104,54 @@ def write_predictions(path: Path, name: str, patches: Mapping[str, str]) -> None
 
 
 def clone_of(instance: Instance, folder: Path) -> Path:
-    """The local clone of an instance's repository: OWNER__NAME, OWNER/NAME or NAME in `folder`."""
-    owner, _, name = instance.repo.partition("/")
-    for candidate in (folder / f"{owner}__{name}", folder / owner / name, folder / name):
-        if candidate.is_dir():
-            return candidate
-    raise ParameterError(f"no clone of {instance.repo} in {folder}; put one at {folder / f'{owner}__{name}'}")
+    """The local clone of an instance's repository. Raises ParameterError."""
+    require_clones([instance], folder)
+    found = _clone_in(folder, instance.repo)
+    assert found is not None
+    return found
+
+
+def without_clone(instances: Iterable[Instance], folder: Path) -> list[str]:
+    """The repositories, OWNER/NAME, of which `folder` has no clone; each once."""
+    return [repo for repo in dict.fromkeys(one.repo for one in instances) if _clone_in(folder, repo) is None]
+
+
+def require_clones(instances: Iterable[Instance], folder: Path) -> None:
+    """Raises ParameterError with the commands that make the missing clones."""
+    if missing := without_clone(instances, folder):
+        commands = " && ".join(_clone_command(repo, folder) for repo in missing)
+        raise ParameterError(f"{folder} has no clone of {', '.join(missing)}; make {len(missing)}: {commands}")
+
+
+def clone(repo: str, folder: Path) -> Path:
+    """Fetch a repository, OWNER/NAME, with all its history and without a working tree. Raises DownloadError."""
+    target = folder / repo.replace("/", "__")
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # git does not go on with a clone that was interrupted
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        git(folder, "clone", "--bare", "--quiet", _url(repo), partial.name)
+    except WorkspaceError as error:
+        raise DownloadError(
+            f"cannot clone {_url(repo)} ({error}): check the network, or put a clone at {target} in another way"
+        ) from error
+    partial.rename(target)
+    return target
+
+
+def _clone_in(folder: Path, repo: str) -> Path | None:
+    """OWNER__NAME, OWNER/NAME or NAME in `folder`."""
+    owner, _, name = repo.partition("/")
+    candidates = (folder / f"{owner}__{name}", folder / owner / name, folder / name)
+    return next((path for path in candidates if path.is_dir()), None)
+
+
+def _clone_command(repo: str, folder: Path) -> str:
+    return shlex.join(["git", "clone", "--bare", _url(repo), str(folder / repo.replace("/", "__"))])
+
+
+def _url(repo: str) -> str:
+    return f"https://github.com/{repo}"
 
 
 def prepare(instance: Instance, clone: Path, target: Path) -> None:

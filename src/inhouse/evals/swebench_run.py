@@ -23,7 +23,16 @@ from typing import Any
 
 from inhouse.errors import InhouseError, PeerError
 from inhouse.evals.records import Records
-from inhouse.evals.swebench import Grade, Instance, clone_of, grade, prepare, resolved_rate, write_predictions
+from inhouse.evals.swebench import (
+    Grade,
+    Instance,
+    clone_of,
+    grade,
+    prepare,
+    require_clones,
+    resolved_rate,
+    write_predictions,
+)
 
 LOCAL = "local grader (a Python of this machine in the sandbox; not comparable with published scores)"
 OFFICIAL = "official swebench harness"
@@ -62,9 +71,10 @@ def run(
     """Solve and grade every instance that `results` does not hold yet; returns the report.
 
     Patches are made one after the other when the solver is a model (it has one engine); grading runs in parallel.
-    Predictions in the official form lie beside the results.
+    Predictions in the official form lie beside the results. Raises ParameterError where clones are missing.
     """
     records = Records(results, {"benchmark": "swe-bench", "model": settings.name, "timeout": settings.timeout})
+    require_clones((one for one in instances if one.instance_id not in records), settings.clones)
     solving, keeping = threading.Lock(), threading.Lock()
     done = 0
 

@@ -1,12 +1,15 @@
-"""Where models live on disk: the catalogue, download, checksum, list, remove."""
+"""Where models live on disk: the catalogue, download, checksum, list, remove; and data sets."""
 
-from inhouse.store.catalogue import CATALOGUE, Entry, Hub, Packages, Part, find, propose
+from inhouse.store.catalogue import CATALOGUE, DATA_SETS, DataSet, Entry, Hub, Packages, Part, find, propose
+from inhouse.store.datasets import pull_data_set
 from inhouse.store.packed import PackedCopies, PackedCopy
 from inhouse.store.progress import Progress, Step
 from inhouse.store.store import Installed, Store, default_root, resolve
 
 __all__ = [
     "CATALOGUE",
+    "DATA_SETS",
+    "DataSet",
     "Entry",
     "Hub",
     "Installed",
@@ -20,5 +23,6 @@ __all__ = [
     "default_root",
     "find",
     "propose",
+    "pull_data_set",
     "resolve",
 ]

