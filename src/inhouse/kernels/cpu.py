@@ -50,7 +50,7 @@ def byte_peak(threads: int, isa: str, *, rounds: int = 5) -> float:
 
 
 class CpuBackend:
-    """`threads`: how many (default: all usable). `isa`: "avx512", "avxvnni", "avx2", "neon", "scalar" (default: the best)."""
+    """`threads`: how many (default: all usable). `isa`: an instruction set such as "avx2" (default: the best here)."""
 
     def __init__(self, threads: int | None = None, isa: str | None = None) -> None:
         threads = usable_cpus() if threads is None else threads
