@@ -25,6 +25,7 @@ inline uint16_t to_half(float x) {
 
 inline FL load_numbers(const uint16_t* p) { return load_half(p); }
 inline FL load_numbers(const int8_t* p) { return load_codes(p); }
+inline FL load_numbers(const float* p) { return load_lanes(p); }
 
 // c[r][0..16) += Σᵢ a[r][i] · b[i][0..16) for R rows, b as it lies in the cache.
 template <int R, class T>
@@ -51,10 +52,28 @@ inline void multiply_cached_rows(const float* a, int64_t a_stride, const T* b, i
 }
 
 // The same for any number of rows, in tiles of like size, for `blocks` of b and of c's columns: a tile's rows stay in the
-// first-level cache while b streams by.
+// first-level cache while b streams by. Codes that many tiles need are made floats once, as many as stay there.
 template <class T>
 inline void multiply_cached(const float* a, int64_t a_stride, int rows, const T* b, int64_t b_stride, int64_t b_step,
                             int64_t n, float* c, int64_t c_stride, int blocks) {
+  if (std::is_same_v<T, int8_t> && rows > 2 * kRowTile) {
+    constexpr int64_t kDeep = 256;
+    alignas(64) float block[kDeep * kKeyBlock];
+    for (int j = 0; j < blocks; ++j)
+      for (int64_t first = 0; first < n; first += kDeep) {
+        const int64_t deep = std::min(kDeep, n - first);
+        const T* const from = b + j * b_step + first * b_stride;
+        for (int64_t i = 0; i < deep; ++i)
+#pragma GCC unroll 4
+          for (int v = 0; v < kPerKeyBlock; ++v)
+            store_lanes(block + i * kKeyBlock + v * kLanes, load_numbers(from + i * b_stride + v * kLanes));
+        for_tiles<kRowTile>(rows, [&](int64_t r, auto count) {
+          multiply_cached_rows<decltype(count)::value>(a + r * a_stride + first, a_stride, block, kKeyBlock, deep,
+                                                       c + r * c_stride + j * kKeyBlock, c_stride);
+        });
+      }
+    return;
+  }
   for_tiles<kRowTile>(rows, [&](int64_t r, auto count) {
     for (int j = 0; j < blocks; ++j)
       multiply_cached_rows<decltype(count)::value>(a + r * a_stride, a_stride, b + j * b_step, b_stride, n,
