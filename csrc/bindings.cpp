@@ -23,7 +23,7 @@ namespace {
 
 using Floats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
 using Parameters = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
-using Halves = nb::ndarray<uint16_t, nb::c_contig, nb::device::cpu>;
+using Numbers = nb::ndarray<nb::c_contig, nb::device::cpu>;  // of a type that is looked at
 using Ids = nb::ndarray<const int32_t, nb::c_contig, nb::device::cpu>;
 using Bytes = nb::ndarray<const uint8_t, nb::device::cpu>;
 using MaybeParameters = std::optional<Parameters>;
@@ -139,8 +139,9 @@ void moe(Ops& ops, const Floats& x, const MaybeParameters& norm, float eps, cons
 
 void attention(Ops& ops, int heads, int kv_heads, int head_dim, int rotary_dim, double rope_theta,
                const MaybeParameters& q_norm, float q_eps, const MaybeParameters& k_norm, float k_eps, bool gated,
-               const Floats& q, const Floats& k, const Floats& v, const Halves& keys, const Halves& values,
-               int64_t length, const Floats& out) {
+               const Floats& q, const Floats& k, const Floats& v, const Numbers& keys, const Numbers& values,
+               const std::optional<Floats>& key_scales, const std::optional<Floats>& value_scales, int64_t length,
+               const Floats& out) {
   require(q.ndim() == 2 && k.ndim() == 2 && v.ndim() == 2, "attention: q, k, v are not (T, width)");
   const auto tokens = static_cast<int64_t>(q.shape(0));
   require(head_dim % kKeyBlock == 0 && rotary_dim % 2 == 0 && rotary_dim <= head_dim && heads % kv_heads == 0,
@@ -157,11 +158,19 @@ void attention(Ops& ops, int heads, int kv_heads, int head_dim, int rotary_dim, 
               static_cast<int>(values.shape(2)) == head_dim && values.shape(1) % kKeyBlock == 0,
           "attention: shape of the cache");
   const auto capacity = static_cast<int64_t>(values.shape(1));
+  const auto number = key_scales ? nb::dtype<int8_t>() : nb::dtype<uint16_t>();
+  require(keys.dtype() == number && values.dtype() == number, "attention: halves, or int8 with scales");
+  const size_t scales = static_cast<size_t>(kv_heads) * values.shape(1);
+  require(key_scales.has_value() == value_scales.has_value() &&
+              (!key_scales || (key_scales->size() == scales && value_scales->size() == scales)),
+          "attention: scales of the cache");
+  const KvHead first{keys.data(), values.data(), key_scales ? key_scales->data() : nullptr,
+                     value_scales ? value_scales->data() : nullptr};
   require(length >= 0 && length + tokens <= capacity, "attention: the cache is full");
   const Attention op{heads, kv_heads, head_dim, rotary_dim, rope_theta, data_or_null(q_norm), data_or_null(k_norm),
                      q_eps, k_eps, gated};
   nb::gil_scoped_release release;
-  ops.attention(op, q.data(), k.data(), v.data(), tokens, {keys.data(), values.data(), capacity, length}, out.data());
+  ops.attention(op, q.data(), k.data(), v.data(), tokens, {first, capacity, length}, out.data());
 }
 
 void gated_delta_net(Ops& ops, int key_heads, int value_heads, int key_dim, int value_dim, bool tiled,

@@ -47,9 +47,8 @@ struct Kernels {
   // One head of q or k: norm, rotation (tables of rotary_dim / 2), scale.
   void (*rotate)(const float* x, const HeadRotation& r, const float* cosine, const float* sine, float* out);
 
-  // One head's key or value of the token at `position` into that head's part of the cache.
-  void (*store_key)(const float* k, int dim, int64_t position, uint16_t* keys);
-  void (*store_value)(const float* v, int dim, int64_t position, uint16_t* values);
+  // One head's key and value of the token at `position` into that head's part of the cache.
+  void (*store)(const float* k, const float* v, int dim, int64_t position, const KvHead& cache);
 
   // x[i] *= sigmoid(gate[i])
   void (*sigmoid_gate)(float* x, const float* gate, int64_t n);

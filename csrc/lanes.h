@@ -4,7 +4,7 @@
 //   FL                          kLanes floats
 //   zero, load, broadcast4      V of int32 lanes; four bytes per lane; the same four bytes in every lane
 //   load_unsigned, load_signed  2 · kLanes bytes as int16, two per lane
-//   load_half                   kLanes halves as floats
+//   load_half, load_codes       kLanes halves or int8 as floats
 //   exact_steps(max)            how many dot_codes may be summed before scale_add when codes are ≤ max
 //   dot_codes(sum, c, a)        sum + Σ unsigned codes × signed activations, four per lane, unscaled
 //   scale_add(total, sum, s)    total + sum × the lane's integer scale, given as a pair of equal int16

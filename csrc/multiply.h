@@ -109,24 +109,11 @@ void multiply(const Matrix& w, int64_t first, int rows, const Input& in, int64_t
 void quantize(const float* x, int64_t columns, Span* out, int64_t stride) {
   for (int64_t c = 0; c < columns; c += kSpan, out += stride) {
     const int n = static_cast<int>(std::min<int64_t>(kSpan, columns - c));
-    F8 largest8 = splat8(0);
-    int whole = n / 8 * 8;
-    for (int i = 0; i < whole; i += 8) {
-      const F8 size = magnitude8(load8(x + c + i));
-      largest8 = size > largest8 ? size : largest8;
-    }
-    float largest = max8(largest8);
-    for (; whole < n; ++whole) largest = std::max(largest, std::fabs(x[c + whole]));
-    const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
-    out->d = largest / 127.0f;
+    const float most = largest(x + c, n);
+    const float inverse = most > 0 ? 127.0f / most : 0.0f;
+    out->d = most / 127.0f;
     if (n < kSpan) std::memset(out->q, 0, kSpan);
-    for (int i = 0; i < n; ++i) {
-      // Adding 1.5 · 2^23 rounds to the nearest integer, ties to even.
-      const float shifted = x[c + i] * inverse + 12582912.0f;
-      int32_t bits;
-      std::memcpy(&bits, &shifted, 4);
-      out->q[i] = static_cast<int8_t>(bits);
-    }
+    for (int i = 0; i < n; ++i) out->q[i] = nearest_code(x[c + i] * inverse);
     for (int g = 0; g < 16; ++g) {
       int sum = 0;
       for (int i = 0; i < 16; ++i) sum += out->q[16 * g + i];

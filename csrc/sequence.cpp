@@ -49,8 +49,7 @@ void Ops::enter_cache(const Attention& op, const float* q, const float* k, const
         k_.rotate(q + (t * op.heads + h * group + g) * q_width, of_q, cosine, sine,
                   queries + ((h * tokens + t) * group + g) * dim);
       k_.rotate(k + i * dim, of_k, cosine, sine, key);
-      k_.store_key(key, op.head_dim, cache.length + t, cache.keys + h * cache.capacity * dim);
-      k_.store_value(v + i * dim, op.head_dim, cache.length + t, cache.values + h * cache.capacity * dim);
+      k_.store(key, v + i * dim, op.head_dim, cache.length + t, cache.head(h, op.head_dim));
     }
   });
 }
@@ -82,7 +81,7 @@ void Ops::attention(const Attention& op, const float* q, const float* k, const f
     const int64_t block = blocks - 1 - task / parts / op.kv_heads;
     const int64_t first = block * per_block, count = std::min(per_block, tokens - first) * group;
     const float* const query = queries + (h * tokens + first) * group * dim;
-    const KvHead head{cache.keys + h * cache.capacity * dim, cache.values + h * cache.capacity * dim};
+    const KvHead head = cache.head(h, op.head_dim);
     int64_t limit[kMaxAttentionRows];
     for (int64_t done = 0, n; done < count; done += n) {  // a group may hold more heads than a tile takes
       n = std::min<int64_t>(kMaxAttentionRows, count - done);

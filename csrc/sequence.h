@@ -20,16 +20,31 @@ struct Attention {
   bool gated;
 };
 
-// Halves. keys (kv_heads, capacity / 16, head_dim, 16): sixteen neighbouring tokens side by side, so that lanes are
-// keys; values (kv_heads, capacity, head_dim). `length` tokens are filled.
-struct KvCache {
-  uint16_t *keys, *values;
-  int64_t capacity, length;
+// One head of a cache: halves, or int8 codes where there are scales, one for every token's key and value.
+struct KvHead {
+  void *keys, *values;
+  float *key_scales, *value_scales;  // (capacity,), or both null
+
+  bool coded() const { return key_scales != nullptr; }
 };
 
-// One head of the cache.
-struct KvHead {
-  const uint16_t *keys, *values;
+// keys (kv_heads, capacity / 16, head_dim, 16): sixteen neighbouring tokens side by side, so that lanes are keys;
+// values (kv_heads, capacity, head_dim); scales (kv_heads, capacity). `length` tokens are filled.
+struct KvCache {
+  KvHead first;
+  int64_t capacity, length;
+
+  KvHead head(int64_t h, int head_dim) const {
+    if (first.coded())
+      return {at<int8_t>(first.keys, h * capacity * head_dim), at<int8_t>(first.values, h * capacity * head_dim),
+              first.key_scales + h * capacity, first.value_scales + h * capacity};
+    return {at<uint16_t>(first.keys, h * capacity * head_dim), at<uint16_t>(first.values, h * capacity * head_dim),
+            nullptr, nullptr};
+  }
+
+ private:
+  template <class T>
+  static T* at(void* p, int64_t i) { return static_cast<T*>(p) + i; }
 };
 
 // Queries of one key/value head, normed, rotated and scaled: row r sees the keys below limit[r].

@@ -1,6 +1,6 @@
-// The float kernels that mix tokens: softmax attention over a half-precision cache, the delta rule, the short causal
-// convolution. Lanes are keys, or components of a value; included once per instruction set, which supplies
-// load_half (kLanes halves as floats).
+// The float kernels that mix tokens: softmax attention over a cache of halves or int8 codes, the delta rule, the short
+// causal convolution. Lanes are keys, or components of a value; included once per instruction set, which supplies
+// load_half and load_codes (kLanes of them as floats).
 #pragma once
 
 #include <limits>
@@ -23,10 +23,14 @@ inline uint16_t to_half(float x) {
   return bits;
 }
 
-// c[r][0..16) += Σᵢ a[r][i] · b[i][0..16) for R rows, b in half precision.
-template <int R>
-inline void multiply_half_rows(const float* a, int64_t a_stride, const uint16_t* b, int64_t b_stride, int64_t n,
-                               float* c, int64_t c_stride) {
+inline FL load_numbers(const uint16_t* p) { return load_half(p); }
+inline FL load_numbers(const int8_t* p) { return load_codes(p); }
+inline FL load_numbers(const float* p) { return load_lanes(p); }
+
+// c[r][0..16) += Σᵢ a[r][i] · b[i][0..16) for R rows, b as it lies in the cache.
+template <int R, class T>
+inline void multiply_cached_rows(const float* a, int64_t a_stride, const T* b, int64_t b_stride, int64_t n, float* c,
+                                 int64_t c_stride) {
   FL sum[R][kPerKeyBlock];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
@@ -35,7 +39,7 @@ inline void multiply_half_rows(const float* a, int64_t a_stride, const uint16_t*
   for (int64_t i = 0; i < n; ++i) {
     FL y[kPerKeyBlock];
 #pragma GCC unroll 4
-    for (int v = 0; v < kPerKeyBlock; ++v) y[v] = load_half(b + i * b_stride + v * kLanes);
+    for (int v = 0; v < kPerKeyBlock; ++v) y[v] = load_numbers(b + i * b_stride + v * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
@@ -48,13 +52,32 @@ inline void multiply_half_rows(const float* a, int64_t a_stride, const uint16_t*
 }
 
 // The same for any number of rows, in tiles of like size, for `blocks` of b and of c's columns: a tile's rows stay in the
-// first-level cache while b streams by.
-inline void multiply_half(const float* a, int64_t a_stride, int rows, const uint16_t* b, int64_t b_stride, int64_t b_step,
-                          int64_t n, float* c, int64_t c_stride, int blocks) {
+// first-level cache while b streams by. Codes that many tiles need are made floats once, as many as stay there.
+template <class T>
+inline void multiply_cached(const float* a, int64_t a_stride, int rows, const T* b, int64_t b_stride, int64_t b_step,
+                            int64_t n, float* c, int64_t c_stride, int blocks) {
+  if (std::is_same_v<T, int8_t> && rows > 2 * kRowTile) {
+    constexpr int64_t kDeep = 256;
+    alignas(64) float block[kDeep * kKeyBlock];
+    for (int j = 0; j < blocks; ++j)
+      for (int64_t first = 0; first < n; first += kDeep) {
+        const int64_t deep = std::min(kDeep, n - first);
+        const T* const from = b + j * b_step + first * b_stride;
+        for (int64_t i = 0; i < deep; ++i)
+#pragma GCC unroll 4
+          for (int v = 0; v < kPerKeyBlock; ++v)
+            store_lanes(block + i * kKeyBlock + v * kLanes, load_numbers(from + i * b_stride + v * kLanes));
+        for_tiles<kRowTile>(rows, [&](int64_t r, auto count) {
+          multiply_cached_rows<decltype(count)::value>(a + r * a_stride + first, a_stride, block, kKeyBlock, deep,
+                                                       c + r * c_stride + j * kKeyBlock, c_stride);
+        });
+      }
+    return;
+  }
   for_tiles<kRowTile>(rows, [&](int64_t r, auto count) {
     for (int j = 0; j < blocks; ++j)
-      multiply_half_rows<decltype(count)::value>(a + r * a_stride, a_stride, b + j * b_step, b_stride, n,
-                                                 c + r * c_stride + j * kKeyBlock, c_stride);
+      multiply_cached_rows<decltype(count)::value>(a + r * a_stride, a_stride, b + j * b_step, b_stride, n,
+                                                   c + r * c_stride + j * kKeyBlock, c_stride);
   });
 }
 
@@ -77,7 +100,17 @@ inline float soften(float* s, int64_t n, int64_t seen, float& highest, float& to
   return shrink;
 }
 
-void attend(const AttentionTile& tile, const KvHead& cache, int64_t begin, int64_t end, AttentionSums& sums) {
+inline void scale_each(float* x, const float* scales, int64_t n) {
+  map8(x, scales, n, [](F8 a, F8 b) { return a * b; });
+}
+
+// T: uint16_t for halves, int8_t for codes. A code's scale is a token's: it is applied to the scores of whole keys, and to
+// the weights with which whole values are added.
+template <class T>
+inline void attend_over(const AttentionTile& tile, const KvHead& cache, int64_t begin, int64_t end, AttentionSums& sums) {
+  constexpr bool kCoded = std::is_same_v<T, int8_t>;
+  const T* const all_keys = static_cast<const T*>(cache.keys);
+  const T* const all_values = static_cast<const T*>(cache.values);
   const int dim = tile.head_dim, rows = tile.rows;
   alignas(64) float score[kMaxAttentionRows * kKeyStretch];
   std::fill_n(sums.out, rows * dim, 0.0f);
@@ -87,8 +120,8 @@ void attend(const AttentionTile& tile, const KvHead& cache, int64_t begin, int64
     const int64_t keys = std::min(kKeyStretch, end - key);
     const int64_t padded = (keys + kKeyBlock - 1) / kKeyBlock * kKeyBlock;
     std::fill_n(score, rows * kKeyStretch, 0.0f);
-    multiply_half(tile.q, dim, rows, cache.keys + key * dim, kKeyBlock, kKeyBlock * dim, dim, score, kKeyStretch,
-                  static_cast<int>(padded / kKeyBlock));
+    multiply_cached(tile.q, dim, rows, all_keys + key * dim, kKeyBlock, kKeyBlock * dim, dim, score, kKeyStretch,
+                    static_cast<int>(padded / kKeyBlock));
     for (int r = 0; r < rows; ++r) {
       const int64_t visible = std::clamp<int64_t>(tile.limit[r] - key, 0, keys);
       float* const s = score + r * kKeyStretch;
@@ -96,13 +129,21 @@ void attend(const AttentionTile& tile, const KvHead& cache, int64_t begin, int64
         std::fill_n(s, padded, 0.0f);
         continue;
       }
+      if constexpr (kCoded) scale_each(s, cache.key_scales + key, padded);
       const float shrink = soften(s, padded, visible, sums.highest[r], sums.total[r]);
+      if constexpr (kCoded) scale_each(s, cache.value_scales + key, padded);
       float* const out = sums.out + r * dim;
       if (shrink != 1.0f)
         for (int d = 0; d < dim; ++d) out[d] *= shrink;
     }
-    multiply_half(score, kKeyStretch, rows, cache.values + key * dim, dim, kKeyBlock, keys, sums.out, dim, dim / kKeyBlock);
+    multiply_cached(score, kKeyStretch, rows, all_values + key * dim, dim, kKeyBlock, keys, sums.out, dim,
+                    dim / kKeyBlock);
   }
+}
+
+void attend(const AttentionTile& tile, const KvHead& cache, int64_t begin, int64_t end, AttentionSums& sums) {
+  return cache.coded() ? attend_over<int8_t>(tile, cache, begin, end, sums)
+                       : attend_over<uint16_t>(tile, cache, begin, end, sums);
 }
 
 // Normalises a head (if there is a weight), rotates its first dimensions, scales it.
@@ -121,15 +162,28 @@ void rotate(const float* x, const HeadRotation& r, const float* cosine, const fl
     for (int i = 0; i < r.head_dim; ++i) out[i] *= r.scale;
 }
 
-// A token's rotated keys or values of one head into the cache.
-void store_key(const float* k, int dim, int64_t position, uint16_t* keys) {
-  uint16_t* const block = keys + position / kKeyBlock * kKeyBlock * dim + position % kKeyBlock;
-  for (int d = 0; d < dim; ++d) block[d * kKeyBlock] = to_half(k[d]);
+// `dim` numbers, `step` apart, as halves or as codes of which the largest is 127; returns the codes' scale.
+inline void store_halves(const float* x, int dim, void* out, int64_t at, int step) {
+  uint16_t* const row = static_cast<uint16_t*>(out) + at;
+  for (int d = 0; d < dim; ++d) row[d * step] = to_half(x[d]);
+}
+inline float store_codes(const float* x, int dim, void* out, int64_t at, int step) {
+  const float most = largest(x, dim), inverse = most > 0 ? 127.0f / most : 0.0f;
+  int8_t* const row = static_cast<int8_t*>(out) + at;
+  for (int d = 0; d < dim; ++d) row[d * step] = nearest_code(x[d] * inverse);
+  return most / 127.0f;
 }
 
-void store_value(const float* v, int dim, int64_t position, uint16_t* values) {
-  uint16_t* const row = values + position * dim;
-  for (int d = 0; d < dim; ++d) row[d] = to_half(v[d]);
+// A token's rotated key and its value of one head into the cache.
+void store(const float* k, const float* v, int dim, int64_t position, const KvHead& cache) {
+  const int64_t key = position / kKeyBlock * kKeyBlock * dim + position % kKeyBlock, value = position * dim;
+  if (cache.coded()) {
+    cache.key_scales[position] = store_codes(k, dim, cache.keys, key, kKeyBlock);
+    cache.value_scales[position] = store_codes(v, dim, cache.values, value, 1);
+  } else {
+    store_halves(k, dim, cache.keys, key, kKeyBlock);
+    store_halves(v, dim, cache.values, value, 1);
+  }
 }
 
 void sigmoid_gate(float* x, const float* gate, int64_t n) {

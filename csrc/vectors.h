@@ -29,6 +29,27 @@ inline float max8(F8 v) {
   return std::max(a, b);
 }
 
+// The largest magnitude of n floats.
+inline float largest(const float* x, int n) {
+  F8 most = splat8(0);
+  int i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const F8 size = magnitude8(load8(x + i));
+    most = size > most ? size : most;
+  }
+  float whole = max8(most);
+  for (; i < n; ++i) whole = std::max(whole, std::fabs(x[i]));
+  return whole;
+}
+
+// x as an integer from −127 to 127, where it is not far outside: adding 1.5 · 2^23 rounds to the nearest, ties to even.
+inline int8_t nearest_code(float x) {
+  const float shifted = x + 12582912.0f;
+  int32_t bits;
+  std::memcpy(&bits, &shifted, 4);
+  return static_cast<int8_t>(bits);
+}
+
 // exp(x) to about 2 ulp: 2^n · p(r), r in ±ln 2 / 2 (Cephes' polynomial); saturates instead of overflowing.
 inline F8 exp8(F8 x) {
   const F8 high = splat8(88.3f), low = splat8(-87.3f);

@@ -17,6 +17,9 @@ using V = __m256i;
 inline FL load_half(const uint16_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
+inline FL load_codes(const int8_t* p) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
 inline V zero() { return _mm256_setzero_si256(); }
 inline V load(const void* p) { return _mm256_loadu_si256(static_cast<const V*>(p)); }
 inline V broadcast4(const int8_t* p) {

@@ -16,6 +16,9 @@ using V = __m512i;
 inline FL load_half(const uint16_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
+inline FL load_codes(const int8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
 inline V zero() { return _mm512_setzero_si512(); }
 inline V load(const void* p) { return _mm512_loadu_si512(p); }
 inline V broadcast4(const int8_t* p) {

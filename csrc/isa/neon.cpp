@@ -17,6 +17,11 @@ constexpr float kSignedBias = 0;
 using V = int32x4_t;
 
 inline FL load_half(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+inline FL load_codes(const int8_t* p) {
+  uint32_t word;
+  std::memcpy(&word, p, 4);
+  return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(word)))));
+}
 inline V zero() { return vdupq_n_s32(0); }
 inline V load(const void* p) { return vreinterpretq_s32_s8(vld1q_s8(static_cast<const int8_t*>(p))); }
 inline V broadcast4(const int8_t* p) {

@@ -16,6 +16,9 @@ typedef int32_t V __attribute__((vector_size(16)));
 inline FL load_half(const uint16_t* p) {
   return FL{from_half(p[0]), from_half(p[1]), from_half(p[2]), from_half(p[3])};
 }
+inline FL load_codes(const int8_t* p) {
+  return FL{static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2]), static_cast<float>(p[3])};
+}
 inline V zero() { return V{}; }
 inline V load(const void* p) {
   V v;

@@ -62,6 +62,7 @@ def test_version(inhouse: Inhouse) -> None:
         ("generate",),
         ("generate", "model", "prompt", "more"),
         ("inspect", "model", "--context", "0"),
+        ("inspect", "model", "--kv", "q4_0"),
         ("inspect", "model", "--nonsense"),
         ("synth", "--like", "gpt-9", "-o", "x"),
         ("bench", "model", "--prompts", "128,many"),

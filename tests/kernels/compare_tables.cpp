@@ -1,8 +1,11 @@
-// Compares an instruction set's table with the scalar one over random blocks of every format: what a processor without
-// Python can check, also under an emulator. Usage: compare_tables [instruction set]; exits 1 and says where they differ.
-// With INHOUSE_EMULATED, the namespace of a table whose missing instructions were compiled as functions, it compares that.
+// Compares an instruction set's table with the scalar one over random blocks of every format, and over attention: what a
+// processor without Python can check, also under an emulator. Usage: compare_tables [instruction set]; exits 1 and says
+// where they differ. With INHOUSE_EMULATED, the namespace of a table whose missing instructions were compiled as functions, it
+// compares that.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <random>
 #include <vector>
 
@@ -65,6 +68,56 @@ bool agree(const Kernels& ours, const Kernels& truth, Format format, int64_t tok
   return false;
 }
 
+// A head's cache of halves or codes, filled by the scalar table, so that both attend over the same numbers.
+struct Cache {
+  Cache(const Kernels& k, bool coded, int dim, int64_t capacity, int64_t tokens, std::mt19937& random)
+      : keys(static_cast<size_t>(capacity * dim * 2)), values(keys.size()), scales(static_cast<size_t>(2 * capacity)) {
+    float* const s = coded ? scales.data() : nullptr;
+    head = {keys.data(), values.data(), s, s ? s + capacity : nullptr};
+    std::vector<float> k_row(static_cast<size_t>(dim)), v_row(k_row.size());
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (float& x : k_row) x = number(random);
+      for (float& x : v_row) x = number(random);
+      k.store(k_row.data(), v_row.data(), dim, t, head);
+    }
+  }
+
+  static float number(std::mt19937& random) { return static_cast<float>(static_cast<int>(random() % 2001) - 1000) / 500.0f; }
+
+  std::vector<uint8_t> keys, values;
+  std::vector<float> scales;
+  KvHead head;
+};
+
+bool attend_alike(const Kernels& ours, const Kernels& truth, bool coded, int dim, int rows, int64_t keys,
+                  std::mt19937& random) {
+  const int64_t capacity = (keys + kKeyBlock - 1) / kKeyBlock * kKeyBlock;
+  const Cache cache(truth, coded, dim, capacity, keys, random);
+  std::vector<float> q(static_cast<size_t>(rows * dim));
+  std::vector<int64_t> limit;
+  for (float& x : q) x = Cache::number(random) / std::sqrt(static_cast<float>(dim));
+  for (int r = 0; r < rows; ++r) limit.push_back(std::max<int64_t>(1, keys - (rows - 1 - r) / 3));  // three heads a token
+  const auto run = [&](const Kernels& k) {
+    std::vector<float> out(static_cast<size_t>(rows * (dim + 2)));
+    AttentionSums sums{out.data(), out.data() + rows * dim, out.data() + rows * (dim + 1)};
+    k.attend({q.data(), limit.data(), rows, dim}, cache.head, 0, keys, sums);
+    return out;
+  };
+  // What each stores of one token: codes may differ by one where a product lies midway between two.
+  std::mt19937 same(7);
+  const Cache mine(ours, coded, dim, kKeyBlock, 1, same);
+  same.seed(7);
+  const Cache theirs(truth, coded, dim, kKeyBlock, 1, same);
+  int apart = 0;
+  for (size_t i = 0; i < mine.keys.size(); ++i)
+    apart = std::max({apart, std::abs(mine.keys[i] - theirs.keys[i]), std::abs(mine.values[i] - theirs.values[i])});
+  const double error = difference(run(ours), run(truth));
+  if (error < 1e-5 && apart <= 1) return true;
+  std::printf("attention over %s, %d dimensions, %d rows, %d keys: %s differs from scalar by %g, stored bytes by %d\n",
+              coded ? "codes" : "halves", dim, rows, static_cast<int>(keys), ours.name, error, apart);
+  return false;
+}
+
 const Kernels* wanted([[maybe_unused]] const char* name) {
 #if defined(INHOUSE_EMULATED)
   return &INHOUSE_EMULATED::kernels;
@@ -86,6 +139,11 @@ int main(int count, char** arguments) {
   bool good = true;
   for (const Format format : kFormats)
     for (const int64_t tokens : {1, 2, 3, 4, 5, 9, 13, 25}) good = agree(*ours, *truth, format, tokens, random) && good;
-  std::printf("%s: %s\n", ours->name, good ? "every format agrees with scalar" : "FAILED");
+  for (const bool coded : {false, true})
+    for (const int dim : {16, 48, 256})
+      for (const int rows : {1, 3, 8, 13, 24, 96})
+        for (const int64_t keys : {1, 17, 64, 200})
+          good = attend_alike(*ours, *truth, coded, dim, rows, keys, random) && good;
+  std::printf("%s: %s\n", ours->name, good ? "every format and attention agree with scalar" : "FAILED");
   return good ? 0 : 1;
 }

@@ -131,8 +131,16 @@ def test_moe(cpu: CpuBackend, name: str, shared: bool, tokens: int) -> None:
 
 
 ATTENTION = Attention(6, 2, 32, 32, 1e6, None, None, False)
+KV = ("f16", "int8")
 
 
+def attention_inputs(op: Attention, tokens: int, seed: int) -> tuple[Array, Array, Array]:
+    q = activations(seed, tokens, op.num_heads * op.head_dim * (2 if op.gated else 1))
+    k, v = (activations(seed + more, tokens, op.num_kv_heads * op.head_dim) for more in (47, 87))
+    return q, k, v
+
+
+@pytest.mark.parametrize("kv", KV)
 @pytest.mark.parametrize(
     "op",
     [
@@ -140,31 +148,62 @@ ATTENTION = Attention(6, 2, 32, 32, 1e6, None, None, False)
         dataclasses.replace(ATTENTION, rotary_dim=16, gated=True),
         dataclasses.replace(ATTENTION, q_norm=Norm(activations(1, 32), 1e-6), k_norm=Norm(activations(2, 32), 1e-5)),
         dataclasses.replace(ATTENTION, num_heads=64, num_kv_heads=1, head_dim=16, rotary_dim=16),
+        Attention(3, 3, 256, 64, 1e7, None, None, True),
     ],
-    ids=["plain", "partial-gated", "normed", "wide-group"],
+    ids=["plain", "partial-gated", "normed", "wide-group", "wide-head"],
 )
 @pytest.mark.parametrize("lengths", [[1], [1, 1, 1], [37, 1, 20], [130, 1, 65, 600, 1]], ids=str)
-def test_attention_over_a_growing_cache(cpu: CpuBackend, op: Attention, lengths: list[int]) -> None:
-    ours = cpu.kv_cache(sum(lengths), op.num_kv_heads, op.head_dim)
-    truth = reference.kv_cache(sum(lengths), op.num_kv_heads, op.head_dim)
+def test_attention_over_a_growing_cache(cpu: CpuBackend, op: Attention, lengths: list[int], kv: str) -> None:
+    backend, twin = CpuBackend(2, cpu.isa, kv), ReferenceBackend(kv)
+    ours = backend.kv_cache(sum(lengths), op.num_kv_heads, op.head_dim)
+    truth = twin.kv_cache(sum(lengths), op.num_kv_heads, op.head_dim)
     for step, tokens in enumerate(lengths):
-        q = activations(3 + step, tokens, op.num_heads * op.head_dim * (2 if op.gated else 1))
-        k, v = (activations(s + step, tokens, op.num_kv_heads * op.head_dim) for s in (50, 90))
+        inputs = attention_inputs(op, tokens, 3 + step)
         np.testing.assert_allclose(
-            cpu.attention(op, q, k, v, ours), reference.attention(op, q, k, v, truth), rtol=0, atol=5e-3
+            backend.attention(op, *inputs, ours), twin.attention(op, *inputs, truth), rtol=0, atol=5e-3
         )
         assert ours.length == truth.length
 
 
-def test_a_truncated_cache_forgets(cpu: CpuBackend) -> None:
-    cache = cpu.kv_cache(64, 2, 32)
-    q, k, v = activations(1, 30, 192), activations(2, 30, 64), activations(3, 30, 64)
-    cpu.attention(ATTENTION, q, k, v, cache)
+@pytest.mark.parametrize("kv", KV)
+def test_a_truncated_cache_forgets(cpu: CpuBackend, kv: str) -> None:
+    backend = CpuBackend(2, cpu.isa, kv)
+    cache = backend.kv_cache(64, 2, 32)
+    q, k, v = attention_inputs(ATTENTION, 30, 1)
+    backend.attention(ATTENTION, q, k[::-1].copy(), 3 * v, cache)
+    cache.truncate(0)
+    backend.attention(ATTENTION, q, k, v, cache)
     cache.truncate(20)
-    again = cpu.attention(ATTENTION, q[20:], k[20:], v[20:], cache)
-    fresh = cpu.kv_cache(64, 2, 32)
-    whole = cpu.attention(ATTENTION, q, k, v, fresh)
+    again = backend.attention(ATTENTION, q[20:], k[20:], v[20:], cache)
+    whole = backend.attention(ATTENTION, q, k, v, backend.kv_cache(64, 2, 32))
     np.testing.assert_allclose(again, whole[20:], atol=1e-5)
+
+
+@pytest.mark.parametrize("lengths", [[1] * 35, [17, 1, 16, 1]], ids=["ones", "uneven"])
+def test_codes_are_those_of_numpy_and_the_same_however_tokens_come(cpu: CpuBackend, lengths: list[int]) -> None:
+    """Sixteen keys lie side by side in a block; a product that lies midway between two codes may go to either."""
+    backend, twin = CpuBackend(2, cpu.isa, "int8"), ReferenceBackend("int8")
+    op = dataclasses.replace(ATTENTION, k_norm=Norm(activations(2, 32), 1e-5), gated=True)
+    q, k, v = attention_inputs(op, 35, 1)
+    k[3], v[4] = 0, 0
+    at_once, in_pieces, truth = backend.kv_cache(40, 2, 32), backend.kv_cache(40, 2, 32), twin.kv_cache(40, 2, 32)
+    whole = backend.attention(op, q, k, v, at_once)
+    twin.attention(op, q, k, v, truth)
+    cuts = np.cumsum(lengths)[:-1]
+    pieces = zip(*(np.split(x, cuts) for x in (q, k, v)), strict=True)
+    parts = [backend.attention(op, *piece, in_pieces) for piece in pieces]
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)
+    for one, other in zip(at_once.arrays, in_pieces.arrays, strict=True):
+        np.testing.assert_array_equal(one, other)
+    keys = at_once.keys.swapaxes(2, 3).reshape(2, -1, 32)[:, :35].astype(int)
+    for ours, theirs in ((keys, truth.keys[:, :35]), (at_once.values[:, :35], truth.values[:, :35])):
+        difference = np.abs(ours.astype(int) - theirs)
+        assert difference.max() <= 1
+        assert np.mean(difference) < 1e-3
+    for ours, theirs in ((at_once.key_scales, truth.key_scales), (at_once.value_scales, truth.value_scales)):
+        np.testing.assert_allclose(ours[:, :35], theirs[:, :35], rtol=1e-5)
+    assert not at_once.key_scales[:, 3].any()
+    assert not at_once.value_scales[:, 4].any()
 
 
 @pytest.mark.parametrize("tiled", [True, False])
@@ -204,6 +243,18 @@ def _too_many_tokens(cpu: CpuBackend) -> None:
     cpu.attention(ATTENTION, activations(1, 17, 192), activations(2, 17, 64), activations(3, 17, 64), cache)
 
 
+def _a_cache_of_another_kind(cpu: CpuBackend) -> None:
+    cache, other = cpu.kv_cache(16, 2, 32), CpuBackend(1, kv="int8").kv_cache(16, 2, 32)
+    cache.key_scales, cache.value_scales = other.key_scales, other.value_scales
+    cpu.attention(ATTENTION, *attention_inputs(ATTENTION, 3, 1), cache)
+
+
+def _too_few_scales(cpu: CpuBackend) -> None:
+    cache = CpuBackend(1, kv="int8").kv_cache(32, 2, 32)
+    cache.key_scales = np.ascontiguousarray(cache.key_scales[:, :16])
+    cpu.attention(ATTENTION, *attention_inputs(ATTENTION, 3, 1), cache)
+
+
 def _wrong_columns(cpu: CpuBackend) -> None:
     cpu.project(activations(1, 2, 64), None, [Linear(cpu.load(weight(1, FORMATS[0], 8, 96)))])
 
@@ -212,13 +263,15 @@ def _id_out_of_range(cpu: CpuBackend) -> None:
     cpu.embed(cpu.load(weight(1, FORMATS[0], 8, 96)), np.array([8], np.int32))
 
 
-@pytest.mark.parametrize("misuse", [_too_many_tokens, _wrong_columns, _id_out_of_range])
+@pytest.mark.parametrize(
+    "misuse", [_too_many_tokens, _a_cache_of_another_kind, _too_few_scales, _wrong_columns, _id_out_of_range]
+)
 def test_misuse_raises_instead_of_reading_foreign_memory(misuse: Callable[[CpuBackend], None]) -> None:
     with pytest.raises(ValueError):
         misuse(CpuBackend(1))
 
 
-@pytest.mark.parametrize("options", [{"threads": 0}, {"isa": "sse1"}])
+@pytest.mark.parametrize("options", [{"threads": 0}, {"isa": "sse1"}, {"kv": "int7"}])
 def test_impossible_options_are_refused_by_name(options: dict[str, object]) -> None:
     with pytest.raises(ParameterError, match=next(iter(options))):
         CpuBackend(**options)  # type: ignore[arg-type]

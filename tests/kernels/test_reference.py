@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from inhouse.kernels.backend import MLP, Attention, DeltaNet, Linear, MoE, Norm
-from inhouse.kernels.reference import ReferenceBackend
+from inhouse.kernels.reference import ReferenceBackend, quantize_rows
 from inhouse.weights.formats import Q8_0
 from inhouse.weights.tensor import Tensor
 
@@ -132,6 +132,26 @@ def test_a_truncated_cache_takes_other_tokens(rng: np.random.Generator) -> None:
     BACKEND.attention(op, normal(rng, 3, 16), normal(rng, 3, 8), normal(rng, 3, 8), cache)
     cache.truncate(4)
     close(BACKEND.attention(op, q[4:], k[4:], v[4:], cache), attention_by_hand(op, q, k, v)[4:])
+
+
+def test_int8_keys_and_values_are_rounded_rows(rng: np.random.Generator) -> None:
+    rows = normal(rng, 3, 5, 16) * np.array([1e-8, 1, 1e8], np.float32)[:, None, None]
+    rows[1, 2] = 0
+    codes, scales = quantize_rows(rows)
+    assert np.all(np.abs(codes * scales[..., None] - rows) <= 0.501 * scales[..., None])
+    assert np.all(np.abs(codes).max(-1) == np.where(rows.any(-1), 127, 0))
+
+
+def test_attention_over_int8_is_the_formula_where_rounding_loses_nothing(rng: np.random.Generator) -> None:
+    op = Attention(4, 2, 16, 0, 100.0, None, None, True)  # without rotation, so that keys stay what they are
+    q, backend = normal(rng, 11, 2 * 64), ReferenceBackend("int8")
+    codes = rng.integers(-127, 128, (2, 11, 2, 16))
+    codes[..., 5] = 127
+    k, v = (codes * 2.0 ** rng.integers(-8, -4, (2, 11, 2, 1))).reshape(2, 11, 32).astype(np.float32)
+    cache = backend.kv_cache(11, 2, 16)
+    parts = [backend.attention(op, q[r], k[r], v[r], cache) for r in (slice(0, 4), slice(4, 5), slice(5, 11))]
+    close(np.concatenate(parts), attention_by_hand(op, q, k, v))
+    assert cache.nbytes == 11 * 2 * 2 * (16 + 4)
 
 
 def test_large_scores_do_not_overflow(rng: np.random.Generator) -> None:

@@ -12,6 +12,7 @@ from inhouse.errors import ParameterError
 from inhouse.weights.checkpoint import Checkpoint, open_checkpoint
 from inhouse.weights.expected import expected_tensors
 from inhouse.weights.formats import BF16, Q4_K
+from inhouse.weights.kv import kv_format
 from inhouse.weights.presets import PRESETS
 from inhouse.weights.summary import kv_bytes_per_token, state_bytes, summarize
 
@@ -26,6 +27,7 @@ def test_weights_are_counted_as_they_lie_in_the_file(tiny: Mapping[str, Path], n
         assert sum(size for _, size in summary.bytes_by_format) == summary.weight_bytes
         assert summary.memory_bytes == summary.weight_bytes + summary.kv_bytes + summary.state_bytes
         assert summary.kv_bytes == 100 * kv_bytes_per_token(checkpoint.config)
+        assert summarize(checkpoint, 100, "int8").kv_bytes == 100 * kv_bytes_per_token(checkpoint.config, "int8")
         assert summarize(checkpoint).context == 4096
 
 
@@ -39,6 +41,7 @@ def test_the_35b_model() -> None:
     assert summary.active_bytes == pytest.approx(summary.active_parameters * 4.5 / 8, rel=2e-3)
     assert kv_bytes_per_token(config) == 20 * 1024
     assert summary.kv_bytes == 5 * 1024**3
+    assert kv_bytes_per_token(config, "int8") == 10 * 2 * 2 * (256 + 4)
     assert state_bytes(config) == 30 * (32 * 128 * 128 + 3 * 8192) * 4
 
 
@@ -47,6 +50,12 @@ def test_a_tied_table_is_read_for_every_token(tiny: Mapping[str, Path]) -> None:
     assert summary.active_parameters == summary.parameters
     assert summary.active_bytes == summary.weight_bytes
     assert summary.state_bytes == 0
+
+
+def test_formats_of_keys_and_values_have_names() -> None:
+    assert [kv_format(name) for name in ("f16", "int8", "q8_0")] == ["f16", "int8", "int8"]
+    with pytest.raises(ParameterError, match=r"q4_0.*f16 or int8"):
+        kv_format("q4_0")
 
 
 @pytest.mark.parametrize("context", [0, -1, 4097])

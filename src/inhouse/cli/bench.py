@@ -8,6 +8,7 @@ from pathlib import Path
 
 from inhouse.cli.common import (
     Subparsers,
+    add_kv,
     add_model,
     command,
     gigabytes,
@@ -41,6 +42,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--threads", type=positive, metavar="N", help="processors to use (default: all)")
     parser.add_argument("--prompts", type=_sizes, default=Plan.prompts, metavar="N,N", help="default: 128,512,2048")
     parser.add_argument("--repeats", type=positive, default=Plan.repeats, metavar="N", help="medians of N (default 3)")
+    add_kv(parser)
     parser.add_argument("--no-pack", action="store_true", help="use the file as it is, without a packed copy")
     parser.add_argument(
         "--profile",
@@ -65,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
             model_path(args.model),
             plan=plan,
             threads=args.threads,
+            kv=args.kv,
             peer=args.vs is not None,
             copies=None if args.no_pack else packed_copies(),
             progress=meter.update,
@@ -81,7 +84,7 @@ def _run_profile(args: argparse.Namespace) -> int:
     with Meter() as meter:
         if not args.no_pack:
             path = packed_or_not(path, packed_copies(), partial(meter.update, "packing"))
-        report = profile(path, prompt=args.prompts[-1], threads=args.threads, progress=meter.update)
+        report = profile(path, prompt=args.prompts[-1], threads=args.threads, kv=args.kv, progress=meter.update)
     if args.json:
         print_json(report.to_json())
     else:
@@ -119,6 +122,7 @@ def _replay(args: argparse.Namespace) -> int:
             model_path(args.model),
             read_trace(args.trace),
             threads=args.threads,
+            kv=args.kv,
             restart=args.restart,
             sessions=args.interleave,
             turns=args.turns,

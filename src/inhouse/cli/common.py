@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from inhouse.errors import ParameterError
 from inhouse.store import PackedCopies, Store, default_root, resolve
+from inhouse.weights.kv import KV_NAMES
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -42,7 +43,17 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens of prompt and answer together (default: what memory allows)",
     )
+    add_kv(parser)
     parser.add_argument("--no-pack", action="store_true", help="use the file as it is, without a packed copy")
+
+
+def add_kv(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kv",
+        choices=KV_NAMES,
+        default="f16",
+        help="how keys and values of past tokens are kept; int8 (or q8_0) takes half the memory (default: f16)",
+    )
 
 
 def add_thinking(parser: argparse.ArgumentParser) -> None:

@@ -109,7 +109,7 @@ def _perplexity(args: argparse.Namespace, model: Path) -> int:
     text = library_text() if args.text is None else args.text.read_text(encoding="utf-8")
     with Meter() as meter:
         with LLM(
-            model, threads=args.threads, context=WINDOW, cache_bytes=0, pack=not args.no_pack,
+            model, threads=args.threads, kv=args.kv, context=WINDOW, cache_bytes=0, pack=not args.no_pack,
             packed_root=packed_copies().root,
         ) as llm:  # fmt: skip
             ids = llm.tokenizer.encode(text, special=False)[: args.limit]

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from inhouse.cli.common import (
     Subparsers,
+    add_kv,
     add_model,
     command,
     gigabytes,
@@ -16,6 +17,7 @@ from inhouse.cli.common import (
     print_table,
 )
 from inhouse.weights.checkpoint import open_checkpoint
+from inhouse.weights.kv import kv_format
 from inhouse.weights.packed_file import packed_source
 from inhouse.weights.summary import summarize
 
@@ -30,13 +32,14 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_model(parser)
     parser.add_argument("--context", type=positive, metavar="N", help="tokens (default: the model's longest)")
+    add_kv(parser)
     parser.add_argument("--json", action="store_true", help="write JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     path = model_path(args.model)
     with open_checkpoint(path) as checkpoint:
-        summary = summarize(checkpoint, args.context)
+        summary = summarize(checkpoint, args.context, kv_format(args.kv))
         skipped, file_format = checkpoint.skipped, checkpoint.format
     source = packed_source(path) if file_format == "packed" else None
     if args.json:

@@ -18,6 +18,7 @@ def open_llm(path: Path, args: argparse.Namespace) -> LLM:
         return LLM(
             path,
             threads=args.threads,
+            kv=args.kv,
             context=args.context,
             pack=not args.no_pack,
             packed_root=packed_copies().root,
@@ -32,6 +33,7 @@ def open_serving(path: Path, args: argparse.Namespace, options: Options) -> Engi
             path,
             options,
             threads=args.threads,
+            kv=args.kv,
             pack=not args.no_pack,
             packed_root=packed_copies().root,
             packing=lambda done, total: meter.update(f"packing {path.name} (once)", done, total),

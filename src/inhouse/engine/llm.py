@@ -42,7 +42,8 @@ _LOOK = 0.1  # seconds between two looks whether a long computation is still wan
 class LLM:
     """A model, its tokenizer, and the memory of its last conversations.
 
-    `threads`: of the CPU backend, default all processors. `context`: the most tokens of prompt and answer together,
+    `threads`: of the CPU backend, default all processors. `kv`: how it keeps keys and values, "f16" or "int8", which
+    takes half the memory and is less exact. `context`: the most tokens of prompt and answer together,
     default 32,768 or what the model and the memory allow. `cache_bytes`: of memory for past
     conversations, `cache_dir` a directory for those to outlive the process, `cache_disk` its bytes. Messages and tools
     are dicts in OpenAI's shape; `template_flags` are switches of the model's chat template, such as enable_thinking.
@@ -60,6 +61,7 @@ class LLM:
         model: str | PathLike[str],
         *,
         threads: int | None = None,
+        kv: str = "f16",
         context: int | None = None,
         backend: Backend | None = None,
         cache_bytes: int | None = None,
@@ -72,8 +74,9 @@ class LLM:
         folder = None if cache_dir is None else Path(cache_dir)
         options = Options(context, cache_bytes, cache_dir=folder, cache_disk=cache_disk)
         self._engine = open_engine(
-            model, options, threads=threads, backend=backend, pack=pack, packed_root=packed_root, packing=packing
-        )
+            model, options, threads=threads, kv=kv, backend=backend, pack=pack, packed_root=packed_root,
+            packing=packing,
+        )  # fmt: skip
 
     @classmethod
     def of(

@@ -24,6 +24,7 @@ def open_engine(
     options: Options | None = None,
     *,
     threads: int | None = None,
+    kv: str = "f16",
     backend: Backend | None = None,
     pack: bool = True,
     packed_root: Path | None = None,
@@ -31,18 +32,19 @@ def open_engine(
 ) -> Engine:
     """An engine for a model by name or path, on the processors unless a backend is given.
 
+    `threads` and `kv`, how keys and values are kept ("f16", "int8"), are of the backend that is made here.
     For the processors a file is packed on first use, into `packed_root`; `packing(bytes done, in all)` is called then.
 
     Raises ModelNotFoundError, ModelFileError, UnsupportedModelError, ParameterError.
     """
     path = resolve(model)
-    backend = backend or CpuBackend(threads=threads)
+    backend = backend or CpuBackend(threads=threads, kv=kv)
     if pack and isinstance(backend, CpuBackend):
         path = packed_or_not(path, PackedCopies(packed_root or default_copies()), packing)
     checkpoint = open_checkpoint(path)
     built = build_model(checkpoint.config, checkpoint.tensors, backend)
     kept = options is not None and options.cache_dir is not None
-    name = identity(checkpoint.path, backend.name.split(" (")[0]) if kept else None  # reads of every file
+    name = identity(checkpoint.path, backend.layout) if kept else None  # reads of every file
     engine = Engine(built, _tokenizer(checkpoint), options, name)
     checkpoint.close()
     return engine

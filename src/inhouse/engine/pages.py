@@ -29,7 +29,7 @@ class Block:
 
     start: int
     end: int
-    arrays: Arrays  # keys and values of the first attention layer, of the second, ...
+    arrays: Arrays  # keys, values and scales, if any, of the first attention layer, of the second, ...
 
     @property
     def nbytes(self) -> int:
@@ -52,9 +52,7 @@ def block_of(layers: Sequence[LayerState], start: int, end: int) -> Block:
     """A copy of the keys and values from `start` to `end`."""
     caches = [layer for layer in layers if isinstance(layer, KVCache)]
     arrays = [
-        np.array(array[:, _entries(array, cache.capacity, start, end)])
-        for cache in caches
-        for array in (cache.keys, cache.values)
+        np.array(array[:, _entries(array, cache.capacity, start, end)]) for cache in caches for array in cache.arrays
     ]
     return Block(start, end, tuple(arrays))
 
@@ -65,7 +63,7 @@ def put_block(block: Block, layers: Sequence[LayerState], end: int) -> None:
     arrays = iter(block.arrays)
     for cache in caches:
         assert cache.length == block.start
-        for target in (cache.keys, cache.values):
+        for target in cache.arrays:
             entries = _entries(target, cache.capacity, block.start, end)
             target[:, entries] = next(arrays)[:, : entries.stop - entries.start]
         cache.length = end

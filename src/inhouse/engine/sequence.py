@@ -72,7 +72,7 @@ def _rounded(tokens: int) -> int:
 def _layer_bytes(layer: LayerState) -> int:
     if isinstance(layer, DeltaState):
         return int(layer.conv.nbytes + layer.s.nbytes)
-    return int(layer.keys.nbytes + layer.values.nbytes)
+    return layer.nbytes
 
 
 def _moved(old: LayerState, new: LayerState, length: int) -> LayerState:

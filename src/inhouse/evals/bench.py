@@ -28,6 +28,7 @@ from inhouse.evals.bench_engines import EngineProcess, Kind
 from inhouse.kernels.cpu import read_bandwidth, usable_cpus
 from inhouse.store.packed import PackedCopies
 from inhouse.weights.checkpoint import open_checkpoint
+from inhouse.weights.kv import kv_format
 from inhouse.weights.summary import kv_bytes_per_token, state_bytes, summarize
 
 _REST = 0.2  # seconds between two engines: idle threads have gone to sleep by then
@@ -169,6 +170,7 @@ def bench(
     *,
     plan: Plan,
     threads: int | None = None,
+    kv: str = "f16",
     peer: bool = False,
     copies: PackedCopies | None = None,
     progress: Progress = lambda what, done, total: None,
@@ -176,9 +178,10 @@ def bench(
 ) -> Report:
     """Measures `model`, and with `peer` llama.cpp in turn with it. With `copies`, ours runs from the packed copy.
 
-    `threads`: default all usable processors. Raises ParameterError, PeerError and what opening a model raises.
+    `threads`: default all usable processors; `kv`: how ours keeps keys and values. Raises ParameterError, PeerError and
+    what opening a model raises.
     """
-    threads = threads or usable_cpus()
+    threads, kept = threads or usable_cpus(), kv_format(kv)
     with open_checkpoint(model) as checkpoint:
         config, summary = checkpoint.config, summarize(checkpoint)
         if peer and checkpoint.format != "gguf":
@@ -197,7 +200,7 @@ def bench(
     alternating = peer and (2 if ours == model else 3) * summary.weight_bytes + _SPARE <= room
 
     def opener(kind: Kind) -> AbstractContextManager[Engine]:
-        return EngineProcess(kind, ours if kind == "inhouse" else model, threads, plan.context)
+        return EngineProcess(kind, ours if kind == "inhouse" else model, threads, plan.context, kept)
 
     figures = measure(kinds, opener, plan, config.vocab_size, alternating, progress)
     middle = plan.decode_after + plan.decode_tokens // 2
@@ -205,7 +208,7 @@ def bench(
         model=str(model),
         threads=threads,
         bandwidth=speed,
-        bytes_per_token=summary.active_bytes + middle * kv_bytes_per_token(config) + 2 * state_bytes(config),
+        bytes_per_token=summary.active_bytes + middle * kv_bytes_per_token(config, kept) + 2 * state_bytes(config),
         alternating=alternating,
         ours=figures[0],
         peer=figures[1] if peer else None,

@@ -28,12 +28,13 @@ Kind = Literal["inhouse", "llama.cpp"]
 class EngineProcess:
     """An engine in a new process. A context; the process ends with it."""
 
-    def __init__(self, kind: Kind, model: Path, threads: int, context: int) -> None:
-        """Loads the model. Raises PeerError if the peer cannot, InhouseError if we cannot."""
+    def __init__(self, kind: Kind, model: Path, threads: int, context: int, kv: str = "f16") -> None:
+        """Loads the model; `kv`: how ours keeps keys and values. Raises PeerError if the peer cannot, InhouseError if
+        we cannot."""
         self._kind = kind
         spawn = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(theirs, kind, model, threads, context), daemon=True)
+        self._process = spawn.Process(target=_serve, args=(theirs, kind, model, threads, context, kv), daemon=True)
         self._process.start()
         theirs.close()
         try:
@@ -87,13 +88,13 @@ class EngineProcess:
         return PeerError(message) if self._kind == "llama.cpp" else InhouseError(message)
 
 
-def _serve(pipe: Connection, kind: Kind, model: Path, threads: int, context: int) -> None:
+def _serve(pipe: Connection, kind: Kind, model: Path, threads: int, context: int, kv: str) -> None:
     """The process: loads the model, then obeys until the pipe closes. Answers are (error or None, value)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the user interrupts the measurement, which ends this process
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no result
     try:
         started = time.perf_counter()
-        engine = _Ours(model, threads, context) if kind == "inhouse" else _LlamaCpp(model, threads, context)
+        engine = _Ours(model, threads, context, kv) if kind == "inhouse" else _LlamaCpp(model, threads, context)
         pipe.send((None, (engine.name, time.perf_counter() - started)))
         while True:
             name, *args = pipe.recv()
@@ -107,11 +108,11 @@ def _serve(pipe: Connection, kind: Kind, model: Path, threads: int, context: int
 class _Ours:
     """This project's engine, through its public API; it keeps nothing between two prompts."""
 
-    def __init__(self, model: Path, threads: int, context: int) -> None:
+    def __init__(self, model: Path, threads: int, context: int, kv: str) -> None:
         from inhouse.engine import LLM
         from inhouse.kernels.cpu import CpuBackend
 
-        backend = CpuBackend(threads=threads)
+        backend = CpuBackend(threads=threads, kv=kv)
         self._llm = LLM(model, context=context, backend=backend, cache_bytes=0, pack=False)
         self.name = f"inhouse, {backend.name}"
 

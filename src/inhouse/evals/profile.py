@@ -87,6 +87,7 @@ def profile(
     prompt: int = 512,
     decode: int = 32,
     threads: int | None = None,
+    kv: str = "f16",
     progress: Progress = lambda what, done, total: None,
     roofs: Callable[[CpuBackend], Roofs] | None = None,
 ) -> Profile:
@@ -96,7 +97,7 @@ def profile(
     """
     if min(prompt, decode) < 1:
         raise ParameterError(f"prompt of {prompt} and answer of {decode} tokens: give at least 1")
-    cpu = CpuBackend(threads=threads)
+    cpu = CpuBackend(threads=threads, kv=kv)
     progress("measuring the machine", 0, 4)
     measured = (roofs or measure_roofs)(cpu)
     backend = ProfilingBackend(cpu)

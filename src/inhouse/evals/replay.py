@@ -94,6 +94,7 @@ def replay(
     messages: Messages,
     *,
     threads: int | None = None,
+    kv: str = "f16",
     context: int | None = None,
     restart: bool = False,
     sessions: int = 1,
@@ -114,12 +115,12 @@ def replay(
     prompts: list[list[int]] = []
     with tempfile.TemporaryDirectory(prefix="inhouse-replay-") as folder:
         options = Options(context=context, cache_dir=Path(folder))
-        engine = open_engine(ours, options, threads=threads, pack=False)
+        engine = open_engine(ours, options, threads=threads, kv=kv, pack=False)
         try:
             for index, beginning in enumerate(beginnings):
                 if restart and index == len(beginnings) // 2:
                     engine.drain(60.0)
-                    engine = open_engine(ours, options, threads=threads, pack=False)
+                    engine = open_engine(ours, options, threads=threads, kv=kv, pack=False)
                 for session in range(sessions):
                     progress("replaying", len(done), len(beginnings) * sessions)
                     turn, prompt = _turn(engine, session, _of_session(beginning, session), known[session])

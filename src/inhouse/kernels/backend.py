@@ -96,6 +96,7 @@ class Backend(Protocol):
     """One device. Methods return new arrays unless they say otherwise; all shapes row-major."""
 
     name: str
+    layout: str  # names how states lie in memory: one backend's can be put into another's of the same layout
 
     def load(self, tensor: Tensor) -> Weight:
         """Makes a matrix (2-D) or a stack of them (3-D) usable by the ops below, by view where possible."""

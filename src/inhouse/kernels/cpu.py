@@ -1,8 +1,9 @@
 """The CPU backend: the C++ kernels of `csrc/` behind the `Backend` protocol. Knows neither graphs nor files.
 
 Matrices stay the quantised blocks they are in the (mapped) file. Activations that meet quantised weights become int8
-with one scale per 256 columns; float weights meet float activations. Keys and values are kept in half precision, the
-recurrent memory in float32. One caller at a time: the backend owns its threads and its scratch memory.
+with one scale per 256 columns; float weights meet float activations. Keys and values are kept in half precision, or as
+int8 with a scale for each, the recurrent memory in float32. One caller at a time: the backend owns its threads and its
+scratch memory.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from inhouse.kernels.backend import MLP, Array, Attention, DeltaNet, Linear, MoE
 from inhouse.kernels.state import DeltaState, KVCache
 from inhouse.weights import packed
 from inhouse.weights.formats import U8, Format
+from inhouse.weights.kv import kv_format
 from inhouse.weights.tensor import Tensor
 
 _KEY_BLOCK = 16  # tokens whose keys lie side by side, so that vector lanes are keys
@@ -50,9 +52,12 @@ def byte_peak(threads: int, isa: str, *, rounds: int = 5) -> float:
 
 
 class CpuBackend:
-    """`threads`: how many (default: all usable). `isa`: an instruction set such as "avx2" (default: the best here)."""
+    """`threads`: how many (default: all usable). `isa`: an instruction set such as "avx2" (default: the best here).
 
-    def __init__(self, threads: int | None = None, isa: str | None = None) -> None:
+    `kv`: how keys and values are kept, "f16" or "int8". Raises ParameterError for what there is not.
+    """
+
+    def __init__(self, threads: int | None = None, isa: str | None = None, kv: str = "f16") -> None:
         threads = usable_cpus() if threads is None else threads
         if threads < 1:
             raise ParameterError(f"threads={threads}: give at least 1")
@@ -62,7 +67,10 @@ class CpuBackend:
         self._ops = _core.Ops(threads, isa)
         self.threads = threads
         self.isa = self._ops.isa
-        self.name = f"cpu ({self.isa}, {threads} threads)"
+        self.kv = kv_format(kv)
+        kept = "" if self.kv == "f16" else f", {self.kv} keys and values"
+        self.layout = f"cpu{kept}"
+        self.name = f"cpu ({self.isa}, {threads} threads{kept})"
 
     def load(self, tensor: Tensor) -> _core.Weight:
         return _core.weight(tensor.data, tensor.shape[-1], tensor.format.gguf_id)
@@ -73,9 +81,13 @@ class CpuBackend:
     def kv_cache(self, capacity: int, num_kv_heads: int, head_dim: int) -> KVCache:
         blocks = -(-capacity // _KEY_BLOCK)
         # Zeroed memory is untouched memory: the system hands out pages as the cache fills.
-        keys = np.zeros((num_kv_heads, blocks, head_dim, _KEY_BLOCK), np.uint16)
-        values = np.zeros((num_kv_heads, blocks * _KEY_BLOCK, head_dim), np.uint16)
-        return KVCache(keys, values)
+        number = np.uint16 if self.kv == "f16" else np.int8
+        keys = np.zeros((num_kv_heads, blocks, head_dim, _KEY_BLOCK), number)
+        values = np.zeros((num_kv_heads, blocks * _KEY_BLOCK, head_dim), number)
+        if self.kv == "f16":
+            return KVCache(keys, values)
+        tokens = values.shape[:2]
+        return KVCache(keys, values, np.zeros(tokens, np.float32), np.zeros(tokens, np.float32))
 
     def delta_state(self, op: DeltaNet) -> DeltaState:
         channels, kernel = op.conv.shape
@@ -104,7 +116,8 @@ class CpuBackend:
         k_norm, k_eps = (op.k_norm.weight, op.k_norm.eps) if op.k_norm else (None, 0.0)
         shape = (op.num_heads, op.num_kv_heads, op.head_dim, op.rotary_dim, op.rope_theta)
         norms = (q_norm, q_eps, k_norm, k_eps)
-        self._ops.attention(*shape, *norms, op.gated, q, k, v, cache.keys, cache.values, cache.length, out)
+        kept = (cache.keys, cache.values, cache.key_scales, cache.value_scales, cache.length)
+        self._ops.attention(*shape, *norms, op.gated, q, k, v, *kept, out)
         cache.length += len(q)
         return out
 

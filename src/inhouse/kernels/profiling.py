@@ -52,9 +52,11 @@ class ProfilingBackend:
     inner: Backend
     costs: dict[str, OpCost] = field(default_factory=dict)
     name: str = field(init=False)
+    layout: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.name = f"{self.inner.name}, profiled"
+        self.layout = self.inner.layout
 
     def load(self, tensor: Tensor) -> _Loaded:
         return _Loaded(self.inner.load(tensor), tensor.shape, tensor.nbytes)
@@ -87,7 +89,7 @@ class ProfilingBackend:
 
     def attention(self, op: Attention, q: Array, k: Array, v: Array, cache: KVCache) -> Array:
         tokens, before = len(q), cache.length
-        per_token = (cache.keys.nbytes + cache.values.nbytes) / cache.capacity
+        per_token = cache.nbytes / cache.capacity
         pairs = tokens * before + tokens * (tokens + 1) / 2
         work = 4 * pairs * op.num_heads * op.head_dim
         moved = per_token * (before + 2 * tokens)

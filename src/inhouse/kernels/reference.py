@@ -7,12 +7,14 @@ recurrences run token by token. Faster backends are tested against this one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from inhouse.kernels.backend import MLP, Array, Attention, DeltaNet, Linear, MoE, Norm
 from inhouse.kernels.state import DeltaState, KVCache
+from inhouse.weights.kv import kv_format
 from inhouse.weights.tensor import Tensor
 
 # Rows of a matrix in float32 at a time: a whole vocabulary's would take gigabytes.
@@ -21,9 +23,16 @@ _L2_EPS = 1e-6
 
 
 class ReferenceBackend:
-    """NumPy on the host. Never writes into its arguments, states excepted."""
+    """NumPy on the host. Never writes into its arguments, states excepted.
+
+    `kv`: "f16" keeps keys and values as they are, in float32; "int8" rounds them. Raises ParameterError for others.
+    """
 
     name = "reference"
+
+    def __init__(self, kv: str = "f16") -> None:
+        self.kv = kv_format(kv)
+        self.layout = "reference" if self.kv == "f16" else f"reference, {self.kv} keys and values"
 
     def load(self, tensor: Tensor) -> Tensor:
         """The tensor itself: still quantised, still in the file's bytes."""
@@ -34,9 +43,12 @@ class ReferenceBackend:
         return tensor.float32()
 
     def kv_cache(self, capacity: int, num_kv_heads: int, head_dim: int) -> KVCache:
-        """float32 keys and values; zeroed lazily by the system, so that memory is touched only as it fills."""
+        """Keys and values as rows; zeroed lazily by the system, so that memory is touched only as it fills."""
         shape = (num_kv_heads, capacity, head_dim)
-        return KVCache(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+        if self.kv == "f16":
+            return KVCache(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+        scales = np.zeros((2, *shape[:2]), np.float32)
+        return KVCache(np.zeros(shape, np.int8), np.zeros(shape, np.int8), *scales)
 
     def delta_state(self, op: DeltaNet) -> DeltaState:
         """The zero state."""
@@ -74,16 +86,17 @@ class ReferenceBackend:
         key = rms_norm(key, op.k_norm) if op.k_norm else key
         positions = np.arange(start, end)
         query = rotate(query, positions, op.rotary_dim, op.rope_theta)
-        cache.keys[:, start:end] = rotate(key, positions, op.rotary_dim, op.rope_theta).swapaxes(0, 1)
-        cache.values[:, start:end] = v.reshape(key.shape).swapaxes(0, 1)
+        new_keys = rotate(key, positions, op.rotary_dim, op.rope_theta).swapaxes(0, 1)
+        keys = extend(cache.keys, cache.key_scales, start, new_keys)
+        values = extend(cache.values, cache.value_scales, start, v.reshape(key.shape).swapaxes(0, 1))
         cache.length = end
 
         future = np.arange(end)[None, :] > positions[:, None]  # (T, S)
         out = np.empty((tokens, op.num_heads, op.head_dim), np.float32)
         for head in range(op.num_heads):
             kv_head = head // (op.num_heads // op.num_kv_heads)
-            scores = query[:, head] @ cache.keys[kv_head, :end].T / np.float32(np.sqrt(op.head_dim))
-            out[:, head] = softmax(np.where(future, -np.inf, scores)) @ cache.values[kv_head, :end]
+            scores = query[:, head] @ keys[kv_head].T / np.float32(np.sqrt(op.head_dim))
+            out[:, head] = softmax(np.where(future, -np.inf, scores)) @ values[kv_head]
         if op.gated:
             out *= sigmoid(gate)
         return out.reshape(tokens, -1)
@@ -137,6 +150,26 @@ class ReferenceBackend:
             scale = np.float32(1) if op.shared_gate is None else sigmoid(y @ op.shared_gate)[:, None]
             out += scale * swiglu(y, op.shared.gate, op.shared.up, op.shared.down)
         return out
+
+
+def extend(kept: npt.NDArray[Any], scales: Array | None, start: int, rows: Array) -> Array:
+    """Writes `rows` (heads, T, D) behind the first `start` tokens that are kept; all rows, as they are kept.
+
+    With `scales` they are kept as int8: each row's largest magnitude becomes 127.
+    """
+    end = start + rows.shape[1]
+    if scales is None:
+        kept[:, start:end] = rows
+        return kept[:, :end]
+    kept[:, start:end], scales[:, start:end] = quantize_rows(rows)
+    return kept[:, :end] * scales[:, :end, None]
+
+
+def quantize_rows(rows: Array) -> tuple[npt.NDArray[np.int8], Array]:
+    """Codes (..., D) and scales (...) of rows (..., D): codes × scale is within half a scale of the row."""
+    largest: Array = np.abs(rows).max(axis=-1)
+    inverse = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=largest > 0)
+    return np.rint(rows * inverse[..., None]).astype(np.int8), largest / np.float32(127)
 
 
 def matmul(x: Array, weight: Tensor) -> Array:

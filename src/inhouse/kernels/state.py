@@ -9,15 +9,29 @@ from typing import Any
 @dataclass
 class KVCache:
     """Keys (rotated) and values of the first `length` tokens: values (kv_heads, capacity, head_dim), keys as the
-    backend likes them, but with tokens, or blocks of them, along the second axis."""
+    backend likes them, but with tokens, or blocks of them, along the second axis. Where they are kept as int8 codes,
+    `key_scales` and `value_scales` (kv_heads, capacity) are what a token's codes are multiplied by."""
 
     keys: Any
     values: Any
+    key_scales: Any = None
+    value_scales: Any = None
     length: int = 0
 
     @property
     def capacity(self) -> int:
         return int(self.values.shape[1])
+
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """All buffers; the second axis of each is tokens, or blocks of as many as `capacity` tells."""
+        scales = () if self.key_scales is None else (self.key_scales, self.value_scales)
+        return (self.keys, self.values, *scales)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all buffers."""
+        return sum(int(array.nbytes) for array in self.arrays)
 
     def truncate(self, length: int) -> None:
         """Forgets all but the first `length` tokens."""
@@ -27,7 +41,7 @@ class KVCache:
     def take(self, other: KVCache, length: int) -> None:
         """Becomes a copy of the first `length` tokens of a cache of the same layer, of whatever capacity."""
         assert length <= min(other.length, self.capacity)
-        for new, old in ((self.keys, other.keys), (self.values, other.values)):
+        for new, old in zip(self.arrays, other.arrays, strict=True):
             block = self.capacity // new.shape[1]  # tokens per entry of the second axis
             used = -(-length // block)
             new[:, :used] = old[:, :used]

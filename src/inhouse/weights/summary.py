@@ -10,8 +10,8 @@ from inhouse.errors import ParameterError
 from inhouse.weights.checkpoint import Checkpoint
 from inhouse.weights.config import ModelConfig
 from inhouse.weights.expected import expected_tensors
+from inhouse.weights.kv import KVFormat, head_bytes
 
-KV_BYTES = 2  # per element of a key or value
 STATE_BYTES = 4  # per element of a recurrent or convolution state
 
 
@@ -37,7 +37,7 @@ class Summary:
         return self.weight_bytes + self.kv_bytes + self.state_bytes
 
 
-def summarize(checkpoint: Checkpoint, context: int | None = None) -> Summary:
+def summarize(checkpoint: Checkpoint, context: int | None = None, kv: KVFormat = "f16") -> Summary:
     """`context` in tokens, the model's longest if None. Raises ParameterError if the model cannot have it."""
     config = checkpoint.config
     tokens = config.max_position_embeddings if context is None else context
@@ -61,15 +61,15 @@ def summarize(checkpoint: Checkpoint, context: int | None = None) -> Summary:
         active_bytes=active_bytes,
         bytes_by_format=tuple(by_format.most_common()),
         context=tokens,
-        kv_bytes=tokens * kv_bytes_per_token(config),
+        kv_bytes=tokens * kv_bytes_per_token(config, kv),
         state_bytes=state_bytes(config),
     )
 
 
-def kv_bytes_per_token(config: ModelConfig) -> int:
+def kv_bytes_per_token(config: ModelConfig, kv: KVFormat = "f16") -> int:
     """Keys and values of all softmax attention layers."""
     layers = config.layer_types.count("full_attention")
-    return layers * 2 * config.num_key_value_heads * config.head_dim * KV_BYTES
+    return layers * 2 * config.num_key_value_heads * head_bytes(kv, config.head_dim)
 
 
 def state_bytes(config: ModelConfig) -> int:
