@@ -193,7 +193,8 @@ void gated_delta_net(Ops& ops, int key_heads, int value_heads, int key_dim, int 
   require(conv_state.size() == channels * (conv.shape(1) - 1), "gated_delta_net: convolution state");
   require(s.size() == width * static_cast<size_t>(key_dim), "gated_delta_net: state");
   nb::gil_scoped_release release;
-  ops.gated_delta_net(op, qkv.data(), z.data(), b.data(), a.data(), tokens, conv_state.data(), s.data(), out.data());
+  const DeltaInputs inputs{qkv.data(), z.data(), b.data(), a.data()};
+  ops.gated_delta_net(op, inputs, tokens, conv_state.data(), s.data(), out.data());
 }
 
 void embed(Ops& ops, const Weight& table, const Ids& ids, const Floats& out) {

@@ -53,14 +53,20 @@ struct Kernels {
   // x[i] *= sigmoid(gate[i])
   void (*sigmoid_gate)(float* x, const float* gate, int64_t n);
 
-  // The gated delta rule over all tokens of one value head, whose memory s is (key_dim, value_dim):
+  // x[i] *= silu(gate[i])
+  void (*silu_gate)(float* x, const float* gate, int64_t n);
+
+  // The gated delta rule over at most kDeltaBlock tokens of one value head, whose memory s is (key_dim, value_dim):
   // s = decay · s + k (beta · (v − decay · sᵀk))ᵀ, out = sᵀq. out is (tokens, value_dim).
   void (*delta_rule)(float* s, const DeltaTokens& tokens, float* out);
 
+  // The products that the delta rule needs of one key head's tokens, see DeltaTokens.
+  void (*delta_products)(const float* q, const float* k, int64_t tokens, int key_dim, float* products);
+
   // Causal convolution + SiLU of channels [first, first + count), count ≤ kConvChannels, and its state (kernel − 1,
-  // channels) of the newest inputs.
+  // channels) of the newest inputs. out (tokens, stride) begins at the first of these channels.
   void (*convolve)(const Convolution& conv, const float* x, int64_t tokens, int64_t first, int count, float* state,
-                   float* out);
+                   float* out, int64_t stride);
 
   // x = x / sqrt(Σ x² + eps) · scale
   void (*unit)(float* x, int n, float eps, float scale);

@@ -74,9 +74,13 @@ inline void with_count(int64_t n, F&& run, std::integer_sequence<int, kCounts...
 // like size: small ones use the registers badly.
 template <int kMost, class F>
 inline void for_tiles(int64_t count, F&& run) {
-  for (int64_t first = 0, tiles = (count + kMost - 1) / kMost; tiles > 0; --tiles) {
-    const int64_t n = (count - first + tiles - 1) / tiles;
-    with_count(n, [&](auto size) { run(first, size); }, std::make_integer_sequence<int, kMost>{});
+  const uint32_t tiles = (static_cast<uint32_t>(count) + kMost - 1) / kMost;
+  if (tiles == 0) return;
+  const uint32_t size = static_cast<uint32_t>(count) / tiles, larger = static_cast<uint32_t>(count) % tiles;
+  int64_t first = 0;
+  for (uint32_t i = 0; i < tiles; ++i) {
+    const int64_t n = size + (i < larger);
+    with_count(n, [&](auto rows) { run(first, rows); }, std::make_integer_sequence<int, kMost>{});
     first += n;
   }
 }

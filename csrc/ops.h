@@ -82,12 +82,12 @@ class Ops {
                  float* out);
 
   // conv_state (kernel − 1, channels) and s (value_heads, key_dim, value_dim) move on by `tokens`.
-  void gated_delta_net(const DeltaNet& op, const float* qkv, const float* z, const float* b, const float* a,
-                       int64_t tokens, float* conv_state, float* s, float* out);
+  void gated_delta_net(const DeltaNet& op, const DeltaInputs& in, int64_t tokens, float* conv_state, float* s,
+                       float* out);
 
  private:
-  void delta_net_block(const DeltaNet& op, const float* qkv, const float* z, const float* b, const float* a,
-                       int64_t tokens, float* conv_state, float* s, float* out);
+  void delta_net_block(const DeltaNet& op, int key_head, const DeltaInputs& in, int64_t tokens,
+                       Scratch<float>& scratch, float* conv_state, float* s, float* out);
 
   // One SwiGLU over some tokens, whose intermediate rows are slots [first, first + count).
   struct Run {

@@ -112,61 +112,62 @@ void Ops::attention(const Attention& op, const float* q, const float* k, const f
   });
 }
 
-// Block after block of tokens, so that what passes between convolution and delta rule stays in the caches.
-void Ops::gated_delta_net(const DeltaNet& op, const float* qkv, const float* z, const float* b, const float* a,
-                          int64_t tokens, float* conv_state, float* s, float* out) {
-  constexpr int64_t kBlock = 64;
+// Block after block of tokens, and within one key head after key head, with all that it touches: what passes between
+// convolution, delta rule and norm stays in the second-level cache.
+void Ops::gated_delta_net(const DeltaNet& op, const DeltaInputs& in, int64_t tokens, float* conv_state, float* s,
+                          float* out) {
   const int64_t inner = int64_t{op.value_heads} * op.value_dim;
-  for (int64_t t = 0; t < tokens; t += kBlock)
-    delta_net_block(op, qkv + t * op.channels(), z + t * inner, b + t * op.value_heads, a + t * op.value_heads,
-                    std::min(kBlock, tokens - t), conv_state, s, out + t * inner);
+  for (int64_t t = 0; t < tokens; t += kDeltaBlock) {
+    const DeltaInputs block{in.qkv + t * op.channels(), in.z + t * inner, in.b + t * op.value_heads,
+                            in.a + t * op.value_heads};
+    pool_.for_each(op.key_heads, [&](int64_t key_head, int thread) {
+      delta_net_block(op, static_cast<int>(key_head), block, std::min(kDeltaBlock, tokens - t),
+                      tile_[static_cast<size_t>(thread)], conv_state, s, out + t * inner);
+    });
+  }
 }
 
-void Ops::delta_net_block(const DeltaNet& op, const float* qkv, const float* z, const float* b, const float* a,
-                          int64_t tokens, float* conv_state, float* s, float* out) {
+// One key head's queries and keys, then each of the value heads that share them.
+void Ops::delta_net_block(const DeltaNet& op, int key_head, const DeltaInputs& in, int64_t tokens,
+                          Scratch<float>& scratch, float* conv_state, float* s, float* out) {
   constexpr float kUnitEps = 1e-6f;
-  const int64_t channels = op.channels(), dk = op.key_dim, dv = op.value_dim;
-  float* const mixed = conv_.get(tokens * channels);
-  const Convolution conv{op.conv, channels, op.kernel};
+  const int64_t dk = op.key_dim, dv = op.value_dim, keys = op.key_heads * dk;
+  const Convolution conv{op.conv, op.channels(), op.kernel};
   const float query_scale = 1.0f / std::sqrt(static_cast<float>(dk));
-
-  // Heads of q, of k, then of v: convolved, and q and k made unit vectors.
-  pool_.for_each(2 * op.key_heads + op.value_heads, [&](int64_t head, int) {
-    const bool is_value = head >= 2 * op.key_heads;
-    const int64_t width = is_value ? dv : dk;
-    const int64_t first = is_value ? 2 * op.key_heads * dk + (head - 2 * op.key_heads) * dv : head * dk;
+  float* const q = scratch.get(tokens * (2 * dk + 2 * dv + 2 * kDeltaChunk + 2));
+  float *const k = q + tokens * dk, *const v = k + tokens * dk, *const read = v + tokens * dv;
+  float* const products = read + tokens * dv;
+  float *const decay = products + tokens * 2 * kDeltaChunk, *const beta = decay + tokens;
+  const auto convolve = [&](int64_t first, int64_t width, float* y) {
     for (int64_t c = 0; c < width; c += kConvChannels)
-      k_.convolve(conv, qkv, tokens, first + c, static_cast<int>(std::min<int64_t>(kConvChannels, width - c)),
-                  conv_state, mixed);
-    if (is_value) return;
-    const float scale = head < op.key_heads ? query_scale : 1.0f;
-    for (int64_t t = 0; t < tokens; ++t) k_.unit(mixed + t * channels + first, op.key_dim, kUnitEps, scale);
-  });
-
-  pool_.for_each(op.value_heads, [&](int64_t head, int thread) {
-    float* const scratch = tile_[static_cast<size_t>(thread)].get(tokens * (3 + dv) + dv);
-    float *const decay = scratch, *const beta = decay + tokens, *const kq = beta + tokens;
-    float *const read = kq + tokens, *const gate = read + tokens * dv;
-    const float* const query = mixed + op.key_head_of(static_cast<int>(head)) * dk;
-    const float* const key = query + op.key_heads * dk;
-    const float* const value = mixed + 2 * op.key_heads * dk + head * dv;
+      k_.convolve(conv, in.qkv, tokens, first + c, static_cast<int>(std::min<int64_t>(kConvChannels, width - c)),
+                  conv_state, y + c, width);
+  };
+  convolve(key_head * dk, dk, q);
+  convolve(keys + key_head * dk, dk, k);
+  for (int64_t t = 0; t < tokens; ++t) {
+    k_.unit(q + t * dk, op.key_dim, kUnitEps, query_scale);
+    k_.unit(k + t * dk, op.key_dim, kUnitEps, 1.0f);
+  }
+  k_.delta_products(q, k, tokens, op.key_dim, products);
+  for (int i = 0; i < op.value_heads / op.key_heads; ++i) {
+    const int64_t head = op.value_head_of(key_head, i);
+    convolve(2 * keys + head * dv, dv, v);
     for (int64_t t = 0; t < tokens; ++t) {
-      const float step = a[t * op.value_heads + head] + op.dt_bias[head];
+      const float step = in.a[t * op.value_heads + head] + op.dt_bias[head];
       const float softplus = step > 20.0f ? step : std::log1p(std::exp(step));
       decay[t] = std::exp(op.a[head] * softplus);
-      beta[t] = 1.0f / (1.0f + std::exp(-b[t * op.value_heads + head]));
-      kq[t] = k_.dot(key + t * channels, query + t * channels, dk);
+      beta[t] = 1.0f / (1.0f + std::exp(-in.b[t * op.value_heads + head]));
     }
-    const DeltaTokens x{query, key, value, decay, beta, kq, channels, tokens, op.key_dim, op.value_dim};
-    k_.delta_rule(s + head * dk * dv, x, read);
+    k_.delta_rule(s + head * dk * dv, {q, k, v, decay, beta, products, tokens, op.key_dim, op.value_dim}, read);
     for (int64_t t = 0; t < tokens; ++t) {
-      float* const y = out + (t * op.value_heads + head) * dv;
-      std::copy_n(z + (t * op.value_heads + head) * dv, dv, gate);
-      k_.rms_norm(read + t * dv, op.norm, dv, op.eps, y);
-      k_.silu_multiply(gate, y, dv);
-      std::copy_n(gate, dv, y);
+      const int64_t row = (t * op.value_heads + head) * dv, later = 2 * op.value_heads * dv;
+      if (t + 2 < tokens)
+        for (int64_t d = 0; d < dv; d += 16) __builtin_prefetch(in.z + row + later + d);
+      k_.rms_norm(read + t * dv, op.norm, dv, op.eps, out + row);
+      k_.silu_gate(out + row, in.z + row, dv);
     }
-  });
+  }
 }
 
 }  // namespace inhouse

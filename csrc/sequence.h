@@ -11,6 +11,8 @@ constexpr int kKeyBlock = 16;          // keys that lie side by side in the cach
 constexpr int kMaxAttentionRows = 96;  // queries that meet a stretch of keys together
 constexpr int kConvChannels = 256;     // channels of the convolution that one call takes
 constexpr int kMaxTaps = 8;
+constexpr int kDeltaChunk = 16;  // tokens of the delta rule that meet as matrices
+constexpr int64_t kDeltaBlock = 64;  // tokens that go through the op together
 
 struct Attention {
   int heads, kv_heads, head_dim, rotary_dim;
@@ -74,16 +76,27 @@ struct DeltaNet {
   float eps;
 
   int channels() const { return 2 * key_heads * key_dim + value_heads * value_dim; }
-  int key_head_of(int h) const { return tiled ? h % key_heads : h / (value_heads / key_heads); }
+  // The i-th value head of those that share a key head.
+  int value_head_of(int key_head, int i) const {
+    return tiled ? i * key_heads + key_head : key_head * (value_heads / key_heads) + i;
+  }
 };
 
-// One value head's tokens, `stride` floats apart: unit keys, unit and scaled queries, values, and per token the
-// decay exp(g), the step beta and k · q.
+// A layer's projections: qkv (tokens, channels), z (tokens, value_heads · value_dim), b and a (tokens, value_heads).
+struct DeltaInputs {
+  const float *qkv, *z, *b, *a;
+};
+
+// One value head's tokens: unit and scaled queries and unit keys (tokens, key_dim), values (tokens, value_dim); per token
+// the decay exp(g), the step beta, and the products of its key, and of its query, with the keys of its chunk.
 struct DeltaTokens {
   const float *q, *k, *v;
-  const float *decay, *beta, *kq;
-  int64_t stride, tokens;
+  const float *decay, *beta;
+  const float* products;  // (tokens, 2, kDeltaChunk), zero where a key comes later
+  int64_t tokens;
   int key_dim, value_dim;
+
+  const float* products_of(int64_t t) const { return products + t * 2 * kDeltaChunk; }
 };
 
 struct Convolution {

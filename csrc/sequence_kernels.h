@@ -5,16 +5,13 @@
 
 #include <limits>
 
-#include "multiply.h"
-#include "sequence.h"
+#include "delta_rule.h"
 
 namespace inhouse::INHOUSE_ISA {
 
 constexpr int kPerKeyBlock = kKeyBlock / kLanes;  // vectors that one block of keys, or 16 value components, takes
 constexpr int kRowTile = kLanes == 16 ? 12 : 4;   // rows of accumulators that fit the registers
 constexpr int64_t kKeyStretch = 64;               // keys between two looks at the running maximum
-
-inline void store_lanes(float* p, FL v) { std::memcpy(p, &v, sizeof v); }
 
 inline uint16_t to_half(float x) {
   const half h = static_cast<half>(x);
@@ -192,110 +189,70 @@ void sigmoid_gate(float* x, const float* gate, int64_t n) {
 
 // ---- Gated DeltaNet ----
 
-// A stretch of N vectors of value components, over all tokens: the memory's columns, whose rows lie `stride` floats apart,
-// stay in L1. One pass over them a token: it decays and corrects the memory, and already reads it for the next token.
-template <int N>
-inline void delta_columns(float* s, int stride, const DeltaTokens& x, int column, float* out) {
-  FL seen[2][N], read[2][N];  // Sᵀk and Sᵀq, even and odd key dimensions apart for the sake of latency
-  const auto clear = [&] {
-    for (int p = 0; p < 2; ++p)
-      for (int v = 0; v < N; ++v) seen[p][v] = read[p][v] = FL{};
-  };
-  clear();
-  const int dk = x.key_dim, dv = x.value_dim;
-  for (int d = 0; d < dk; ++d)
-    for (int v = 0; v < N; ++v) {
-      const FL row = load_lanes(s + d * stride + v * kLanes);
-      seen[0][v] += x.k[d] * row;
-      read[0][v] += x.q[d] * row;
-    }
-  for (int64_t t = 0; t < x.tokens; ++t) {
-    const float* const k = x.k + t * x.stride;
-    const bool last = t + 1 == x.tokens;
-    const float* const next_k = last ? k : k + x.stride;
-    const float* const next_q = x.q + (last ? t : t + 1) * x.stride;
-    const float decay = x.decay[t], beta = x.beta[t], kq = x.kq[t];
-    FL u[N];
-    for (int v = 0; v < N; ++v) {
-      u[v] = beta * (load_lanes(x.v + t * x.stride + column + v * kLanes) - decay * (seen[0][v] + seen[1][v]));
-      store_lanes(out + t * dv + column + v * kLanes, decay * (read[0][v] + read[1][v]) + kq * u[v]);
-    }
-    clear();
-    for (int d = 0; d < dk; d += 2)
-#pragma GCC unroll 2
-      for (int p = 0; p < 2; ++p)
-#pragma GCC unroll 4
-        for (int v = 0; v < N; ++v) {
-          float* const cell = s + (d + p) * stride + v * kLanes;
-          const FL row = decay * load_lanes(cell) + k[d + p] * u[v];
-          store_lanes(cell, row);
-          seen[p][v] += next_k[d + p] * row;
-          read[p][v] += next_q[d + p] * row;
-        }
+constexpr int kTogether = 4;  // vectors whose exp is taken together
+
+// x[i] *= silu(gate[i])
+void silu_gate(float* x, const float* gate, int64_t n) {
+  int64_t i = 0;
+  for (; i + 8 * kTogether <= n; i += 8 * kTogether) {
+    F8 g[kTogether];
+    for (int j = 0; j < kTogether; ++j) g[j] = load8(gate + i + 8 * j);
+    silu_all(g);
+    for (int j = 0; j < kTogether; ++j) store8(x + i + 8 * j, load8(x + i + 8 * j) * g[j]);
   }
+  map8(x + i, gate + i, n - i, [](F8 y, F8 g) { return y * silu8(g); });
 }
 
-// The same on a copy without gaps, if many tokens pay for it: rows a power of two apart share few sets of the cache.
-template <int N>
-inline void delta_stretch(float* s, const DeltaTokens& x, int column, float* out) {
-  constexpr int kDims = 256, kWidth = N * kLanes;
-  if (x.tokens < 4 || x.key_dim > kDims) return delta_columns<N>(s + column, x.value_dim, x, column, out);
-  alignas(64) float copy[kDims * kWidth];
-  for (int d = 0; d < x.key_dim; ++d) std::copy_n(s + d * x.value_dim + column, kWidth, copy + d * kWidth);
-  delta_columns<N>(copy, kWidth, x, column, out);
-  for (int d = 0; d < x.key_dim; ++d) std::copy_n(copy + d * kWidth, kWidth, s + d * x.value_dim + column);
+// Rows of heads lie pages apart, where processors do not look ahead by themselves.
+inline void prefetch_row(const float* row, int count) {
+  for (int c = 0; c < count; c += 16) __builtin_prefetch(row + c);
 }
 
-void delta_rule(float* s, const DeltaTokens& x, float* out) {
-  int column = 0;
-  if constexpr (kLanes == 16)
-    for (; column + 4 * kLanes <= x.value_dim; column += 4 * kLanes) delta_stretch<4>(s, x, column, out);
-  for (; column + 2 * kLanes <= x.value_dim; column += 2 * kLanes) delta_stretch<2>(s, x, column, out);
-  for (; column + kLanes <= x.value_dim; column += kLanes) delta_stretch<1>(s, x, column, out);
-  for (; column < x.value_dim; ++column)  // narrower than a vector
-    for (int64_t t = 0; t < x.tokens; ++t) {
-      const float *k = x.k + t * x.stride, *q = x.q + t * x.stride;
-      float seen = 0, read = 0;
-      for (int d = 0; d < x.key_dim; ++d) seen += k[d] * s[d * x.value_dim + column];
-      const float u = x.beta[t] * (x.v[t * x.stride + column] - x.decay[t] * seen);
-      for (int d = 0; d < x.key_dim; ++d) {
-        float& cell = s[d * x.value_dim + column];
-        cell = x.decay[t] * cell + k[d] * u;
-        read += q[d] * cell;
-      }
-      out[t * x.value_dim + column] = read;
-    }
-}
-
-// Channels [first, first + count ≤ kConvChannels) of the causal convolution + SiLU over all tokens; x and out have
-// `channels` columns. Then the newest inputs become the state.
-void convolve(const Convolution& conv, const float* x, int64_t tokens, int64_t first, int count, float* state,
-              float* out) {
-  const int taps = conv.kernel, before = taps - 1;
-  const int64_t channels = conv.channels;
-  float weight[kMaxTaps][kConvChannels];
+template <int kTaps>
+inline void convolve_taps(const Convolution& conv, const float* x, int64_t tokens, int64_t first, int count,
+                          const float* state, float* out, int64_t stride) {
+  constexpr int kBefore = kTaps - 1, kAhead = 2;
+  alignas(64) float weight[kTaps][kConvChannels];
   for (int c = 0; c < count; ++c)
-    for (int j = 0; j < taps; ++j) weight[j][c] = conv.weight[(first + c) * taps + j];
-  const auto input = [&](int64_t t) { return (t < 0 ? state + (before + t) * channels : x + t * channels) + first; };
+    for (int j = 0; j < kTaps; ++j) weight[j][c] = conv.weight[(first + c) * kTaps + j];
   for (int64_t t = 0; t < tokens; ++t) {
-    float* const y = out + t * channels + first;
-    const float* in[kMaxTaps];
-    for (int j = 0; j < taps; ++j) in[j] = input(t - before + j);
+    float* const y = out + t * stride;
+    const float* in[kTaps];
+    for (int j = 0; j < kTaps; ++j) {
+      const int64_t source = t - kBefore + j;
+      in[j] = (source < 0 ? state + (kBefore + source) * conv.channels : x + source * conv.channels) + first;
+    }
+    if (t + kAhead < tokens) prefetch_row(in[kBefore] + kAhead * conv.channels, count);
     int c = 0;
-    for (; c + 8 <= count; c += 8) {
-      F8 sum = splat8(0);
-      for (int j = 0; j < taps; ++j) sum += load8(weight[j] + c) * load8(in[j] + c);
-      store8(y + c, silu8(sum));
+    for (; c + 8 * kTogether <= count; c += 8 * kTogether) {
+      F8 sum[kTogether] = {};
+#pragma GCC unroll 8
+      for (int j = 0; j < kTaps; ++j)
+#pragma GCC unroll 4
+        for (int i = 0; i < kTogether; ++i) sum[i] += load8(weight[j] + c + 8 * i) * load8(in[j] + c + 8 * i);
+      silu_all(sum);
+      for (int i = 0; i < kTogether; ++i) store8(y + c + 8 * i, sum[i]);
     }
     for (; c < count; ++c) {
       float sum = 0;
-      for (int j = 0; j < taps; ++j) sum += weight[j][c] * in[j][c];
+      for (int j = 0; j < kTaps; ++j) sum += weight[j][c] * in[j][c];
       y[c] = sum / (1.0f + std::exp(-sum));
     }
   }
-  for (int j = 0; j < before; ++j) {  // oldest first: a source never lies behind its target
-    const float* const newest = input(tokens - before + j);
-    std::memmove(state + j * channels + first, newest, static_cast<size_t>(count) * 4);
+}
+
+// Channels [first, first + count ≤ kConvChannels) of the causal convolution + SiLU over all tokens; x has `channels`
+// columns, out (tokens, stride) begins at the first of these. Then the newest inputs become the state.
+void convolve(const Convolution& conv, const float* x, int64_t tokens, int64_t first, int count, float* state,
+              float* out, int64_t stride) {
+  with_count(conv.kernel, [&](auto taps) {
+    convolve_taps<decltype(taps)::value>(conv, x, tokens, first, count, state, out, stride);
+  }, std::make_integer_sequence<int, kMaxTaps>{});
+  const int64_t channels = conv.channels, before = conv.kernel - 1;
+  for (int64_t j = 0; j < before; ++j) {  // oldest first: a source never lies behind its target
+    const int64_t t = tokens - before + j;
+    const float* const newest = t < 0 ? state + (before + t) * channels : x + t * channels;
+    std::memmove(state + j * channels + first, newest + first, static_cast<size_t>(count) * 4);
   }
 }
 

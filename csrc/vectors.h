@@ -50,25 +50,48 @@ inline int8_t nearest_code(float x) {
   return static_cast<int8_t>(bits);
 }
 
-// exp(x) to about 2 ulp: 2^n · p(r), r in ±ln 2 / 2 (Cephes' polynomial); saturates instead of overflowing.
-inline F8 exp8(F8 x) {
+// exp of every x to about 2 ulp: 2^n · p(r), r in ±ln 2 / 2 (Cephes' polynomial); saturates instead of overflowing. One
+// exp is a long chain of operations that wait for each other: several go step by step together.
+template <int N>
+inline void exp_all(F8 (&x)[N]) {
   const F8 high = splat8(88.3f), low = splat8(-87.3f);
-  x = x > high ? high : x;
-  x = x < low ? low : x;
-  const F8 shifted = x * 1.44269504f + 12582912.0f;  // adding 1.5 · 2^23 rounds to an integer
-  const F8 n = shifted - 12582912.0f;
-  const F8 r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  F8 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  const I8 exponent = __builtin_convertvector(n, I8) << 23;
-  return reinterpret_cast<F8>(reinterpret_cast<I8>(p) + exponent);
+  F8 n[N], p[N];
+  I8 exponent[N];
+  const auto each = [](auto&& step) {
+#pragma GCC unroll 4
+    for (int i = 0; i < N; ++i) step(i);
+  };
+  each([&](int i) { x[i] = x[i] > high ? high : x[i]; });
+  each([&](int i) { x[i] = x[i] < low ? low : x[i]; });
+  each([&](int i) { n[i] = x[i] * 1.44269504f + 12582912.0f; });  // adding 1.5 · 2^23 rounds to an integer
+  each([&](int i) { n[i] -= 12582912.0f; });
+  each([&](int i) { exponent[i] = __builtin_convertvector(n[i], I8) << 23; });
+  each([&](int i) { x[i] -= n[i] * 0.693359375f; });
+  each([&](int i) { x[i] += n[i] * 2.12194440e-4f; });
+  each([&](int i) { p[i] = x[i] * 1.9875691500e-4f + 1.3981999507e-3f; });
+  each([&](int i) { p[i] = p[i] * x[i] + 8.3334519073e-3f; });
+  each([&](int i) { p[i] = p[i] * x[i] + 4.1665795894e-2f; });
+  each([&](int i) { p[i] = p[i] * x[i] + 1.6666665459e-1f; });
+  each([&](int i) { p[i] = p[i] * x[i] + 5.0000001201e-1f; });
+  each([&](int i) { p[i] = p[i] * (x[i] * x[i]) + x[i] + 1.0f; });
+  each([&](int i) { x[i] = reinterpret_cast<F8>(reinterpret_cast<I8>(p[i]) + exponent[i]); });
+}
+
+inline F8 exp8(F8 x) {
+  F8 one[1] = {x};
+  exp_all(one);
+  return one[0];
 }
 
 inline F8 silu8(F8 x) { return x / (1.0f + exp8(-x)); }
+
+template <int N>
+inline void silu_all(F8 (&x)[N]) {
+  F8 e[N];
+  for (int i = 0; i < N; ++i) e[i] = -x[i];
+  exp_all(e);
+  for (int i = 0; i < N; ++i) x[i] /= 1.0f + e[i];
+}
 
 // Applies f to n floats, eight at a time; the tail passes through a padded buffer.
 template <class F>

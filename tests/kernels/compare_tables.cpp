@@ -1,7 +1,7 @@
-// Compares an instruction set's table with the scalar one over random blocks of every format, and over attention: what a
-// processor without Python can check, also under an emulator. Usage: compare_tables [instruction set]; exits 1 and says
-// where they differ. With INHOUSE_EMULATED, the namespace of a table whose missing instructions were compiled as functions, it
-// compares that.
+// Compares an instruction set's table with the scalar one over random blocks of every format, over attention and the
+// delta rule: what a processor without Python can check, also under an emulator. Usage: compare_tables [instruction set];
+// exits 1 and says where they differ. With INHOUSE_EMULATED, the namespace of a table whose missing instructions were
+// compiled as functions, it compares that.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -118,6 +118,39 @@ bool attend_alike(const Kernels& ours, const Kernels& truth, bool coded, int dim
   return false;
 }
 
+// The delta rule by chunks and token by token, with what it is given: products, convolution, gate.
+bool delta_rules_agree(const Kernels& ours, const Kernels& truth, int key_dim, int value_dim, int64_t tokens,
+                       std::mt19937& random) {
+  const auto uniform = [&](int64_t count, float low, float high) {
+    std::vector<float> x(static_cast<size_t>(count));
+    for (float& v : x) v = low + (high - low) * static_cast<float>(random() % 1001) / 1000.0f;
+    return x;
+  };
+  const float size = 2.0f / std::sqrt(static_cast<float>(key_dim));
+  const auto q = uniform(tokens * key_dim, -size, size), k = uniform(tokens * key_dim, -size / 2, size / 2);
+  const auto inputs = uniform(tokens * value_dim, -1, 1), gate = uniform(tokens * value_dim, -9, 9);
+  const auto decay = uniform(tokens, 0, 1), beta = uniform(tokens, 0, 1);
+  const auto weight = uniform(4 * value_dim, -1, 1), memory = uniform(key_dim * value_dim, -1, 1);
+  const auto run = [&](const Kernels& kernels) {
+    std::vector<float> s = memory, v(inputs.size()), out(inputs.size()), newest(static_cast<size_t>(3 * value_dim));
+    std::vector<float> products(static_cast<size_t>(tokens * 2 * kDeltaChunk));
+    kernels.convolve({weight.data(), value_dim, 4}, inputs.data(), tokens, 0, value_dim, newest.data(), v.data(),
+                     value_dim);
+    kernels.delta_products(q.data(), k.data(), tokens, key_dim, products.data());
+    kernels.delta_rule(s.data(), {q.data(), k.data(), v.data(), decay.data(), beta.data(), products.data(), tokens,
+                                  key_dim, value_dim}, out.data());
+    kernels.silu_gate(out.data(), gate.data(), static_cast<int64_t>(out.size()));
+    s.insert(s.end(), out.begin(), out.end());
+    s.insert(s.end(), newest.begin(), newest.end());
+    return s;
+  };
+  const double error = difference(run(ours), run(truth));
+  if (error < 1e-5) return true;
+  std::printf("delta rule, %d x %d, %d tokens: %s differs from scalar by %g\n", key_dim, value_dim,
+              static_cast<int>(tokens), ours.name, error);
+  return false;
+}
+
 const Kernels* wanted([[maybe_unused]] const char* name) {
 #if defined(INHOUSE_EMULATED)
   return &INHOUSE_EMULATED::kernels;
@@ -144,6 +177,9 @@ int main(int count, char** arguments) {
       for (const int rows : {1, 3, 8, 13, 24, 96})
         for (const int64_t keys : {1, 17, 64, 200})
           good = attend_alike(*ours, *truth, coded, dim, rows, keys, random) && good;
-  std::printf("%s: %s\n", ours->name, good ? "every format and attention agree with scalar" : "FAILED");
+  for (const int value_dim : {6, 16, 40, 128})
+    for (const int64_t tokens : {1, 3, 4, 15, 16, 17, 53})
+      good = delta_rules_agree(*ours, *truth, 32, value_dim, tokens, random) && good;
+  std::printf("%s: %s\n", ours->name, good ? "every format, attention and the delta rule agree with scalar" : "FAILED");
   return good ? 0 : 1;
 }

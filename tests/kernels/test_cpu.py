@@ -206,29 +206,72 @@ def test_codes_are_those_of_numpy_and_the_same_however_tokens_come(cpu: CpuBacke
     assert not at_once.value_scales[:, 4].any()
 
 
-@pytest.mark.parametrize("tiled", [True, False])
-@pytest.mark.parametrize("dims", [(2, 4, 32, 32), (3, 3, 16, 24), (1, 2, 8, 6)], ids=str)
-@pytest.mark.parametrize("lengths", [[1, 1, 1, 1, 1], [2, 1, 33], [70, 5]], ids=str)
-def test_gated_delta_net_and_its_state(
-    cpu: CpuBackend, dims: tuple[int, int, int, int], tiled: bool, lengths: list[int]
-) -> None:
+def delta_net(dims: tuple[int, int, int, int], tiled: bool, log_decay: float = 0.0) -> DeltaNet:
+    """Random parameters; decays are about exp(−exp(log_decay))."""
     hk, hv, dk, dv = dims
-    channels = 2 * hk * dk + hv * dv
-    op = DeltaNet(
+    return DeltaNet(
         *dims,
         tiled=tiled,
-        conv=activations(1, channels, 4) / 2,
-        a=-np.exp(activations(2, hv)),
+        conv=activations(1, 2 * hk * dk + hv * dv, 4) / 2,
+        a=-np.exp(activations(2, hv) + np.float32(log_decay)),
         dt_bias=activations(3, hv),
         norm=Norm(1 + activations(4, dv) / 10, 1e-6),
     )
+
+
+def delta_inputs(op: DeltaNet, seed: int, tokens: int) -> list[Array]:
+    channels, hv = len(op.conv), op.num_value_heads
+    return [activations(seed + i, tokens, w) for i, w in enumerate((channels, hv * op.value_head_dim, hv, hv))]
+
+
+def assert_delta_nets_agree(cpu: CpuBackend, op: DeltaNet, calls: list[list[Array]]) -> None:
+    """One sequence's calls, one after another, to the reference's results and state."""
     ours, truth = cpu.delta_state(op), reference.delta_state(op)
-    for step, tokens in enumerate(lengths):
-        args = [activations(10 * step + i, tokens, w) for i, w in enumerate((channels, hv * dv, hv, hv))]
+    for args in calls:
         a, b = cpu.gated_delta_net(op, *args, ours), reference.gated_delta_net(op, *args, truth)
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)
     np.testing.assert_allclose(ours.conv, truth.conv)
     np.testing.assert_allclose(ours.s, truth.s.swapaxes(1, 2), atol=1e-4)
+
+
+@pytest.mark.parametrize("tiled", [True, False])
+@pytest.mark.parametrize("dims", [(2, 4, 32, 32), (3, 3, 16, 24), (1, 2, 8, 6), (2, 4, 30, 80)], ids=str)
+@pytest.mark.parametrize("lengths", [[1, 1, 1, 1, 1], [2, 1, 33], [70, 5], [3, 4, 15, 16, 17, 53]], ids=str)
+def test_gated_delta_net_and_its_state(
+    cpu: CpuBackend, dims: tuple[int, int, int, int], tiled: bool, lengths: list[int]
+) -> None:
+    op = delta_net(dims, tiled)
+    assert_delta_nets_agree(cpu, op, [delta_inputs(op, 10 * step, n) for step, n in enumerate(lengths)])
+
+
+@pytest.mark.parametrize("dims", [(1, 2, 128, 128), (1, 1, 260, 32)], ids=["full heads", "too wide to be copied"])
+def test_gated_delta_net_with_wide_heads(cpu: CpuBackend, dims: tuple[int, int, int, int]) -> None:
+    op = delta_net(dims, True)
+    assert_delta_nets_agree(cpu, op, [delta_inputs(op, 1, 150), delta_inputs(op, 2, 7)])
+
+
+@pytest.mark.parametrize("log_decay", [-9.0, 3.0, 6.0], ids=["hardly decays", "decays fast", "forgets at once"])
+@pytest.mark.parametrize("step", [-30.0, 0.0, 30.0], ids=["beta 0", "any beta", "beta 1"])
+def test_gated_delta_net_at_the_ends_of_decay_and_step(cpu: CpuBackend, log_decay: float, step: float) -> None:
+    """Underflowing decays stay finite, and so does what many equal keys add up to."""
+    op = delta_net((2, 4, 32, 32), False, log_decay)
+    qkv, z, b, a = delta_inputs(op, 5, 83)
+    qkv[20:60] = qkv[20]
+    assert_delta_nets_agree(cpu, op, [[qkv, z, b + np.float32(step), a]])
+
+
+@pytest.mark.parametrize("lengths", [[1] * 53, [3, 50], [16, 16, 21], [37, 16]], ids=lambda x: str(x[:3]))
+def test_gated_delta_net_in_several_calls_equals_one(cpu: CpuBackend, lengths: list[int]) -> None:
+    op = delta_net((2, 4, 32, 48), True)
+    args = delta_inputs(op, 7, 53)
+    whole, parts = cpu.delta_state(op), cpu.delta_state(op)
+    once = cpu.gated_delta_net(op, *args, whole)
+    ends = np.cumsum(lengths)[:-1]
+    calls = zip(*(np.split(x, ends) for x in args), strict=True)
+    several = np.concatenate([cpu.gated_delta_net(op, *call, parts) for call in calls])
+    np.testing.assert_allclose(several, once, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(parts.s, whole.s, rtol=0, atol=2e-5)
+    np.testing.assert_array_equal(parts.conv, whole.conv)
 
 
 def test_threads_do_not_change_a_result() -> None:
