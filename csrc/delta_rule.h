@@ -107,10 +107,10 @@ inline void prepare_chunk(const DeltaTokens& x, int64_t first, int tokens, Delta
   std::copy_n(ratio, kDeltaChunk, chunk.rest);
 }
 
-// sum[r] += Σᵢ a[r · row + i · step] · b[i] for R rows of sums.
+// sum[r] += Σᵢ a[r · row + i · step] · b[i] for R rows of sums, which stay in registers only if this is part of its caller.
 template <int R>
-inline void add_products(FL (&sum)[R][kDeltaVectors], const float* a, int64_t row, int64_t step, const float* b,
-                         int64_t n) {
+[[gnu::always_inline]] inline void add_products(FL (&sum)[R][kDeltaVectors], const float* a, int64_t row, int64_t step,
+                                                const float* b, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
     FL y[kDeltaVectors];
 #pragma GCC unroll 4
@@ -124,15 +124,15 @@ inline void add_products(FL (&sum)[R][kDeltaVectors], const float* a, int64_t ro
 
 // Runs each(r, v, sum) over the sums of a tile.
 template <int R, class F>
-inline void for_sums(FL (&sum)[R][kDeltaVectors], F&& each) {
+[[gnu::always_inline]] inline void for_sums(FL (&sum)[R][kDeltaVectors], F&& each) {
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < kDeltaVectors; ++v) each(r, v * kLanes, sum[r][v]);
 }
 
-// Columns of the memory, a copy (key_dim, kDeltaWidth), over the chunk from token `first` on. Meanwhile the next columns, of
-// the values and of the memory (from `next` on), come into the second-level cache: processors do not look ahead that far.
+// Columns of the memory, a copy (key_dim, kDeltaWidth), over the chunk from token `first` on. Meanwhile the next columns,
+// of the values and of the memory (from `next` on), come into the second-level cache: processors do not look ahead so far.
 inline void delta_chunk(float* s, const DeltaChunk& chunk, const DeltaTokens& x, int64_t first, int column,
                         const float* next, float* out) {
   const int dk = x.key_dim, dv = x.value_dim;
