@@ -17,7 +17,7 @@ from inhouse.errors import WorkspaceError
 from inhouse.workspace import CommandResult, Runner, Sandbox, Unconfined, python_paths
 from inhouse.workspace.calls import CallNotes, Calls
 from inhouse.workspace.checkout import Checkout, Patch, is_environment
-from inhouse.workspace.files import decides_tests, is_test_file
+from inhouse.workspace.files import is_program_file, is_test_file
 from inhouse.workspace.project import TestCommand, detect_command, given_command, interpreters
 
 QUICK = 4.0  # seconds; a suite that takes longer is tried on the failing tests first
@@ -76,7 +76,7 @@ class Bench:
         """The program's text files that may be edited: neither tests nor what decides which tests run."""
         found: dict[str, str] = {}
         for path in sorted(self.checkout.paths):
-            if decides_tests(path) or not _is_program(path) or len(found) >= _MAX_PROGRAM_FILES:
+            if not is_program_file(path) or len(found) >= _MAX_PROGRAM_FILES:
                 continue
             try:
                 found[path] = self.checkout.text(path)
@@ -177,10 +177,3 @@ def _missing_bases(environments: Iterable[Path], known: Sequence[Path]) -> list[
 def _works(runner: Runner, command: Sequence[str]) -> bool:
     result: CommandResult = runner.run(command, timeout=60)
     return result.ok
-
-
-def _is_program(path: str) -> bool:
-    name = path.rpartition("/")[2].lower()
-    return "." in name and name.rpartition(".")[2] not in (
-        "md", "rst", "txt", "lock", "json", "csv", "svg", "html", "css", "toml", "cfg", "ini", "yml", "yaml",
-    )  # fmt: skip
