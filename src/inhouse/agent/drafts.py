@@ -200,7 +200,8 @@ def _merged(lines: Sequence[str]) -> list[str]:
     for line in dict.fromkeys(lines):
         head, _, name = line.partition(" import ") if line.startswith("from ") else (line, "", "")
         modules.setdefault(head, []).append(name)
-    return sorted(f"{head} import {', '.join(sorted(names))}" if names[0] else head for head, names in modules.items())
+    merged = (f"{head} import {', '.join(sorted(names))}" if names[0] else head for head, names in modules.items())
+    return sorted(merged, key=lambda line: (line.startswith("from "), line))
 
 
 def _bindings(statement: ast.stmt) -> dict[str, str]:
