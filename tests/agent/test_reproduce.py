@@ -10,16 +10,18 @@ import pytest
 from shop import PROGRAM, RIGHT, WRONG, Repository, text_of
 
 from inhouse.agent import as_json, events
-from inhouse.agent.drafts import assertion, drafted, example, new_path, shape
+from inhouse.agent.drafts import assertion, drafted, example, new_path, quoted_call, told
 from inhouse.agent.localise import Suspect, described
 from inhouse.workspace.checkout import apply
 from inhouse.workspace.edits import EditError
 
 DISCOUNT = "from shop.prices import discount\n\n\ndef test_discount():\n    assert discount(200) == 20\n"
 SHOWS = "total():\n    assert total([1, 2]) == 3\n"  # goes on from the beginning that the request gives
-ALIKE = "more():\n    assert total([2, 3]) == 5\n"
+ALIKE = "more():\n    prices = [1, 2]\n    assert total(prices) == 3\n"
+OTHER = "other():\n    assert total([4, 4]) == 8\n"
 PASSES = "less():\n    assert total([1, 2]) == 2\n"
-ISSUE = "total is one too small: total([1, 2]) gives 2 instead of 3."
+ISSUE = "The sum of total is too small."
+QUOTED = "total([1, 2]) gives 2 instead of 3."
 
 
 @pytest.fixture
@@ -139,12 +141,28 @@ def test_one_draft_alone_is_not_believed(shop: Repository) -> None:
     assert "add a test that shows the problem" in result.reason
 
 
-def test_what_most_drafts_agree_on_to_the_letter_comes_first(shop: Repository) -> None:
-    other = "other():\n    prices = [4, 4]\n    assert total(prices) == 8\n"
-    result = shop.fix([SHOWS, other, other, other, RIGHT], problem=ISSUE, drafts=8)
+def test_drafts_that_expect_different_things_do_not_agree(shop: Repository) -> None:
+    assert shop.fix([SHOWS, OTHER], problem=ISSUE, drafts=2).status == "nothing_fails"
+
+
+def test_what_most_drafts_agree_on_comes_first(shop: Repository) -> None:
+    result = shop.fix([SHOWS, OTHER, SHOWS, OTHER, OTHER, RIGHT], problem=ISSUE, drafts=5)
     assert result.reproduction is not None
-    assert "prices = [4, 4]" in result.reproduction.text
-    assert (result.reproduction.agreed, result.reproduction.drafts) == (4, 4)
+    assert "total([4, 4]) == 8" in result.reproduction.text
+    assert (result.reproduction.agreed, result.reproduction.drafts) == (3, 5)
+
+
+def test_a_call_that_the_problem_quotes_begins_the_test_and_its_words_need_no_second_draft(shop: Repository) -> None:
+    result = shop.fix([" == 4\n", " == 3\n", " == 2\n", RIGHT], problem=QUOTED, drafts=3)
+    assert shop.requests[0].prefill.endswith("def test_total():\n    assert total([1, 2])")
+    assert result.status == "reproduced"
+    assert result.reproduction is not None
+    assert "assert total([1, 2]) == 3\n" in result.reproduction.text
+    assert (result.reproduction.agreed, result.reproduction.drafts) == (1, 3)
+
+
+def test_two_drafts_in_the_problems_own_words_are_enough(shop: Repository) -> None:
+    assert shop.fix([" == 3\n", " == 3\n", RIGHT], problem=QUOTED, drafts=8).attempts == 3
 
 
 def test_a_reproduction_without_a_patch_is_handed_out(shop: Repository) -> None:
@@ -204,7 +222,31 @@ class TestDrafts:
     def test_an_assertion_is_read_with_the_values_in_it(self) -> None:
         text = "def test_x():\n    prices = [1, 2]\n    got = total(prices)\n    assert got\n    assert got == 3\n"
         assert assertion(text, 5) == "total([1, 2]) == 3"
-        assert shape(assertion(text, 5)) == shape("total([7, 8]) == 15") != shape("total([7]) == 7")
+
+    @pytest.mark.parametrize(
+        ("problem", "call"),
+        [
+            (QUOTED, "total([1, 2])"),
+            ("prices.total((1, (2)), now=3) is wrong", "prices.total((1, 2), now=3)"),
+            ("total() is wrong, and so is total(Money(3))", "total(Money(3))"),
+            ("total(prices) is wrong", ""),
+            ("subtotal([1]), other.total([1]) and total([1", ""),
+        ],
+    )
+    def test_a_call_is_quoted_where_its_arguments_are_values(self, problem: str, call: str) -> None:
+        assert quoted_call(TOTAL, problem) == call
+
+    def test_a_method_is_quoted_with_its_class(self) -> None:
+        parse = Suspect("money.py", "Money.parse", "function", 1, 2, 1.0)
+        assert quoted_call(parse, "Money.parse('0.5') is wrong") == "Money.parse('0.5')"
+        assert quoted_call(parse, "Period.parse('0.5') and parse('1') are wrong") == ""
+
+    def test_which_values_are_the_problems_own(self) -> None:
+        said = "Money.parse('0.5') gives 5 cents instead of 50"
+        assert told("Money.parse('0.5') == Money(50)", said) == 1.0
+        assert told("Money.parse('0.5') == Money(-50)", said) == 0.5
+        assert told("Money.parse('0') is True", said) == 0.0
+        assert told("total(None)", said) == 0.0
 
     def test_a_new_file_is_named_as_its_neighbours_and_never_one_that_is_there(self) -> None:
         assert new_path("tests/prices_test.py", [], TOTAL) == "tests/total_reproduction_test.py"

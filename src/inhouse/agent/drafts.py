@@ -68,9 +68,44 @@ def new_path(beside: str, taken: Iterable[str], suspect: Suspect) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def opening(suspect: Suspect, path: str) -> str:
-    """The beginning of a draft, which the model goes on from: the suspect's import and a test's first word."""
-    return f"from {module(path)} import {_top(suspect)}\n\n\ndef test_"
+def opening(suspect: Suspect, problem: str) -> str:
+    """The beginning of a draft, which the model goes on from: the import, and a test as far as it is known.
+
+    A call of the suspect that the problem quotes with its arguments is what the test must try.
+    """
+    head = f"from {module(suspect.path)} import {_top(suspect)}\n\n\ndef test_"
+    call = quoted_call(suspect, problem)
+    return f"{head}{suspect.name.rpartition('.')[2].strip('_')}():\n    assert {call}" if call else head
+
+
+def quoted_call(suspect: Suspect, problem: str) -> str:
+    """The first call of a suspect in a problem's text whose arguments are all values; "" where there is none."""
+    owner, _, name = suspect.name.rpartition(".")
+    for match in re.finditer(rf"(?<![\w.])((?:\w+\.)*){re.escape(name)}\(", problem):
+        of = match[1].rstrip(".").rpartition(".")[2]
+        if of not in ((owner,) if owner else ("", _stem(suspect.path))):
+            continue
+        ends = [end for end in range(match.end(), min(len(problem), match.end() + 400)) if problem[end] == ")"]
+        for end in ends:
+            tree = source.parse(problem[match.start() : end + 1])
+            if tree is None:
+                continue
+            call = tree.body[0].value if len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr) else None
+            if isinstance(call, ast.Call) and call.args and all(map(_is_value, call.args)):
+                return ast.unparse(call)
+            break
+    return ""
+
+
+def told(said: str, problem: str) -> float:
+    """Which share of an assertion's values stand in the problem's text; 0 where it has none."""
+    tree = source.parse(said)
+    nodes = list(ast.walk(tree)) if tree else []
+    signed = {n.operand: f"-{ast.unparse(n.operand)}" for n in nodes if isinstance(n, ast.UnaryOp) and _is_minus(n)}
+    constants = [(signed.get(node, str(node.value)), node.value) for node in nodes if isinstance(node, ast.Constant)]
+    values = [text for text, value in constants if value is not None and not isinstance(value, bool)]
+    found = [value for value in values if value and re.search(rf"(?<![\w.-]){re.escape(value)}(?!\w|\.\d)", problem)]
+    return len(found) / len(values) if values else 0.0
 
 
 def module(path: str) -> str:
@@ -121,18 +156,13 @@ def assertion(text: str, line: int | None) -> str:
     return ast.unparse(_Inlined(values).visit(found))
 
 
-def shape(said: str) -> str:
-    """An assertion without its values: what two drafts have in common that try the same thing on different ones."""
-    tree = source.parse(said)
-    return ast.unparse(_Blank().visit(tree)) if tree else said
-
-
 @dataclass(frozen=True)
 class Shown:
-    """A draft's failure: what it says, and at which line of the draft."""
+    """A draft's failure: what it says, and at which line of the draft; `named`: an exception that the problem names."""
 
     says: str
     line: int | None
+    named: bool = False
 
 
 def shown(outcome: Outcome, path: str, problem: str) -> Shown | str:
@@ -163,9 +193,10 @@ def shown(outcome: Outcome, path: str, problem: str) -> Shown | str:
         return Shown(failure.message, line)
     if not inside:
         return f"a mistake of its own: {first}"
-    if name not in problem and not _SPEAKS_OF_ERRORS.search(problem):
+    named = bool(name) and re.search(rf"\b{re.escape(name)}\b", problem) is not None
+    if not named and not _SPEAKS_OF_ERRORS.search(problem):
         return f"the problem speaks of no error: {first}"
-    return Shown(failure.message, line)
+    return Shown(failure.message, line, named)
 
 
 def _imports(
@@ -244,6 +275,16 @@ def _unbound(test: source.FunctionNode) -> list[str]:
     return sorted({name for name in used if name not in bound and not hasattr(builtins, name)})
 
 
+def _is_minus(node: ast.UnaryOp) -> bool:
+    return isinstance(node.op, ast.USub)
+
+
+def _is_value(node: ast.expr) -> bool:
+    """Whether an expression means the same wherever it stands: no names in it but those of what it calls."""
+    called = {call.func for call in ast.walk(node) if isinstance(call, ast.Call)}
+    return not any(isinstance(n, ast.Name) and n not in called for n in ast.walk(node))
+
+
 def _calls(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == name
 
@@ -268,10 +309,3 @@ class _Inlined(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return self._values.get(node.id, node)
-
-
-class _Blank(ast.NodeTransformer):
-    """Makes all constants one."""
-
-    def visit_Constant(self, node: ast.Constant) -> ast.expr:
-        return ast.Name("_", ast.Load())

@@ -71,12 +71,16 @@ class Noted:
 
 @dataclass(frozen=True)
 class Drafted:
-    """What became of a test that the model wrote to show the problem. Only one that "shows" it may be used."""
+    """What became of a test that the model wrote to show the problem. Only one that "shows" it may be used.
+
+    `text` is the whole file, "" where the answer was no test.
+    """
 
     attempt: int
     suspect: str
     verdict: DraftVerdict
     detail: str
+    text: str
     prompt_tokens: int
     cached_tokens: int
     answer_tokens: int
@@ -87,7 +91,7 @@ class Drafted:
 class Reproduction:
     """The test of the model's, a new file, that the verdict rests on: it fails now, and `says` how.
 
-    `agreed` of the `drafts` that were asked for try the same.
+    `agreed` of the `drafts` that were asked for assert the same.
     """
 
     path: str

@@ -114,7 +114,10 @@ def anew(common: str, suspect: Suspect, texts: Mapping[str, str]) -> Prompt:
 
 
 def for_test(common: str, suspect: Suspect, texts: Mapping[str, str], examples: Sequence[str], opening: str) -> Prompt:
-    """Ask for one test that shows the problem; `examples` are tests of the user's, `opening` begins the file."""
+    """Ask for one test that shows the problem; `examples` are tests of the user's, `opening` begins the file.
+
+    One that holds an assertion already ends with it: the next would be about something else.
+    """
     parts = [common, _shown(suspect, texts)]
     if examples:
         parts.append("It is tested like this:\n" + _fenced("\n\n\n".join(examples)))
@@ -122,7 +125,8 @@ def for_test(common: str, suspect: Suspect, texts: Mapping[str, str], examples: 
         f"Write one pytest test that shows the problem. It uses `{suspect.name}` as in the problem, and asserts what "
         "the result should be: it fails now, and passes once the program is right."
     )
-    return Prompt((Message("system", TESTER), *_messages(parts)[1:]), f"```python\n{opening}", _END_OF_TEST)
+    stop = (*_END_OF_TEST, "\n    assert ") if "    assert " in opening else _END_OF_TEST
+    return Prompt((Message("system", TESTER), *_messages(parts)[1:]), f"```python\n{opening}", stop)
 
 
 def is_documented(suspect: Suspect, text: str) -> bool:

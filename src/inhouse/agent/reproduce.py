@@ -1,8 +1,9 @@
 """Has the model write a test that shows the problem, where all tests of a repository pass.
 
-Several drafts are asked for and run; one that fails for what the program does counts, and two must agree, for a draft
-alone may just expect the wrong thing. What comes out is a test like the user's own: the search for a patch is judged by
-it and by all the others. Knows nothing of patches.
+Several drafts are asked for and run; one that fails for what the program does counts. It is believed if another one
+says the same, or if all its values are the problem's own, for a draft alone may just expect the wrong thing. What
+comes out is a test like the user's own: the search for a patch is judged by it and by all the others. Knows nothing of
+patches.
 """
 
 from __future__ import annotations
@@ -26,20 +27,24 @@ from inhouse.workspace.files import is_test_file
 from inhouse.workspace.project import TestCommand
 
 _SUSPECTS = 3  # asked about
-_ENOUGH = 3  # drafts that agree to the letter: no more are asked for
-_AGREED = 2  # drafts that must agree at least, be it on other values
+_RIVAL = 0.5  # of the first suspect's score that the others must have
+_AGREED = 2  # drafts that must say the same, unless one says what the problem does
 _ROOM = 320  # tokens of a draft
 _COOLEST, _HOTTEST, _STEP = 0.6, 1.0, 0.1
 
 
 @dataclass(frozen=True)
 class _Draft:
-    """A test that fails for what the program does. `assertion` is what it holds to be true."""
+    """A test that fails for what the program does. `assertion` is what it holds to be true.
+
+    `told`: which share of that is the problem's own words; 1 where it fails by the exception that the problem names.
+    """
 
     path: str
     text: str
     says: str
     assertion: str
+    told: float
 
 
 def reproduce(
@@ -52,13 +57,16 @@ def reproduce(
     if bench.command.kind != "pytest":
         return None
     texts, tests = bench.texts(), _test_texts(bench)
-    ranked = [suspect for suspect in described(problem, texts) if suspect.kind == "function"][:_SUSPECTS]
+    ranked = described(problem, texts)
+    quoted = [suspect for suspect in ranked if drafts.quoted_call(suspect, problem)]
+    ranked = quoted or [suspect for suspect in ranked if suspect.score >= _RIVAL * ranked[0].score]
+    ranked = ranked[:_SUSPECTS]
     on_event(Located(tuple(suspect.label for suspect in ranked)))
     if not ranked:
         return None
     author = _Author(interview, bench, problem, overview, texts, tests, on_event)
     found = author.drafts(ranked, count)
-    for draft, agreed in _by_agreement(found):
+    for draft, agreed in _believed(found):
         added = replace(bench, added={draft.path: draft.text})
         for command in (bench.command, _with_file(bench.command, draft.path)):
             judged = replace(added, command=command) if command is not None else added
@@ -93,7 +101,7 @@ class _Author:
             turns[index] += 1
             self.asked += 1
             found += [draft] if draft is not None else []
-            if max(Counter(draft.assertion for draft in found).values(), default=0) >= _ENOUGH:
+            if max(Counter(draft.assertion for draft in found if draft.told == 1.0).values(), default=0) >= _AGREED:
                 break
         return found
 
@@ -104,7 +112,7 @@ class _Author:
         self._on_event(Asked(attempt, suspect.label, temperature))
         shown = drafts.example(suspect, self._tests)
         prompt = prompts.for_test(
-            self._common, suspect, self._texts, shown.tests, drafts.opening(suspect, suspect.path)
+            self._common, suspect, self._texts, shown.tests, drafts.opening(suspect, self._problem)
         )
         top_p = 0.95 if temperature else 1.0
         sampling = Sampling(
@@ -112,6 +120,7 @@ class _Author:
         )
         reply = interview.ask(prompt, sampling)
         draft: _Draft | None = None
+        text = ""
         detail = "the answer has no end"
         verdict: DraftVerdict = "unusable"
         if not reply.cut:
@@ -121,7 +130,9 @@ class _Author:
                 seen = self._run(path, text)
                 if isinstance(seen, Shown):
                     verdict, detail = "shows", seen.says
-                    draft = _Draft(path, text, seen.says, drafts.assertion(text, seen.line))
+                    said = drafts.assertion(text, seen.line)
+                    told = 1.0 if seen.named else drafts.told(said, self._problem)
+                    draft = _Draft(path, text, seen.says, said, told)
                 else:
                     verdict, detail = ("passes" if seen == "it passes" else "mistaken"), seen
             except EditError as error:
@@ -129,7 +140,7 @@ class _Author:
         usage = reply.usage
         self._on_event(
             Drafted(
-                attempt, suspect.label, verdict, detail, usage.prompt_tokens, usage.cached_tokens,
+                attempt, suspect.label, verdict, detail, text, usage.prompt_tokens, usage.cached_tokens,
                 usage.completion_tokens, round(time.monotonic() - started, 2),
             )
         )  # fmt: skip
@@ -143,15 +154,16 @@ class _Author:
         return drafts.shown(bench.run(command, self._interview.budget.deadline), path, self._problem)
 
 
-def _by_agreement(found: Sequence[_Draft]) -> list[tuple[_Draft, int]]:
-    """The drafts that others agree with, the most agreed on first, each assertion once; and how many agree."""
-    exact = Counter(draft.assertion for draft in found)
-    alike = Counter(drafts.shape(draft.assertion) for draft in found)
-    agreed: dict[str, tuple[_Draft, int]] = {}
-    for draft in found:
-        if alike[drafts.shape(draft.assertion)] >= _AGREED:
-            agreed.setdefault(draft.assertion, (draft, alike[drafts.shape(draft.assertion)]))
-    return sorted(agreed.values(), key=lambda one: (-exact[one[0].assertion], -one[1]))
+def _believed(found: Sequence[_Draft]) -> list[tuple[_Draft, int]]:
+    """The drafts to believe in, the best first, each assertion once; and how many hold the same to be true.
+
+    Those in the problem's own words come first, and need no other to agree with them.
+    """
+    agreed = Counter(draft.assertion for draft in found)
+    first = {draft.assertion: draft for draft in reversed(found)}
+    believed = [draft for draft in first.values() if agreed[draft.assertion] >= _AGREED or draft.told == 1.0]
+    best = sorted(believed, key=lambda draft: (-draft.told, -agreed[draft.assertion], found.index(draft)))
+    return [(draft, agreed[draft.assertion]) for draft in best]
 
 
 def _fails_by(outcome: Outcome, before: Outcome, path: str) -> bool:
