@@ -80,6 +80,37 @@ def test_nothing_fails(inhouse: Inhouse, repository: Path, tiny: Path) -> None:
     assert "add a test that shows the problem" in done.stderr
 
 
+def test_where_nothing_fails_a_test_is_written_first_and_comes_with_the_patch(
+    inhouse: Inhouse, repository: Path
+) -> None:
+    (repository / "test_m.py").write_text("import m\n\n\ndef test_it_is_there():\n    assert m.one\n")
+    drafts = ["one():\n    assert one() == 1\n```"] * 3
+    server = Server(*drafts, "    return 1\n```")
+    args = ("fix", "--repo", repository, "one() gives 2 instead of 1", "--url", server.url, "--yes")
+    done = inhouse(*args)
+    assert done.returncode == 6, done.stderr
+    assert "reproduction, written by the model (3 of 3 drafts agree): test_one_reproduction.py" in done.stderr
+    assert "applied to m.py, test_one_reproduction.py" in done.stderr
+    assert (repository / "m.py").read_text() == BROKEN.replace("2", "1")
+    assert "assert one() == 1" in (repository / "test_one_reproduction.py").read_text()
+    server.close()
+    server = Server()
+    done = inhouse(*args[:5], server.url, "--no-reproduce")
+    assert (done.returncode, server.asked) == (4, [])
+    server.close()
+
+
+def test_a_test_without_a_patch_is_shown(inhouse: Inhouse, repository: Path) -> None:
+    (repository / "test_m.py").write_text("import m\n\n\ndef test_it_is_there():\n    assert m.one\n")
+    server = Server(*["one():\n    assert one() == 1\n```"] * 3, "    return 3\n```")
+    done = inhouse("fix", "--repo", repository, "one() gives 2", "--url", server.url, "--attempts", 4, "--json")
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, result["status"], result["files"]) == (3, "no_patch", [])
+    assert result["reproduction"]["path"] == "test_one_reproduction.py"
+    assert not (repository / "test_one_reproduction.py").exists()
+    server.close()
+
+
 def test_no_sandbox_is_said_and_never_passed_over(
     inhouse: Inhouse, repository: Path, tiny: Path, tmp_path: Path
 ) -> None:

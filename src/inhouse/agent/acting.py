@@ -10,11 +10,13 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from inhouse.agent.desk import Desk
 from inhouse.agent.guards import Evidence, Guards
 from inhouse.agent.journal import Journal
+from inhouse.agent.outcome import says_failed
 from inhouse.agent.permissions import Permissions
 from inhouse.agent.steps import Called, Calling, Changed, OnStep, Printed, Warned
 from inhouse.agent.tools.base import Action, AgentTool, CallError, Control, ToolResult, read_arguments
@@ -27,6 +29,8 @@ NOT_RUN = "[not run: the user stopped the turn]"
 _TEST_COMMAND = re.compile(
     r"\b(pytest|unittest|tox|nox|jest|vitest|(npm|yarn|pnpm)( run)? test|(cargo|go) test|make (\S+ )*(test|check))\b"
 )
+_ANOTHER_STATE = re.compile(r"\bgit\s+(archive|stash|worktree)\b|\bcd\s+[\"']?/tmp\b")
+_MISSING = (126, 127)  # exit codes of a shell that cannot run a command
 _SHOWS_NOTHING = frozenset(
     {
         "ls",
@@ -61,12 +65,13 @@ class Acting:
     on_step: OnStep
     cancelled: Callable[[], bool]
     guards: Guards = field(default_factory=Guards)
-    evidence: Evidence = field(default_factory=Evidence)
     finished: str | None = None
+    word: str = ""  # which guard's word the last answer holds, for the journal
 
     def act(self, call: ToolCall) -> Message:
         """The tool message that answers a call; whatever goes wrong is said in it."""
         started = time.monotonic()
+        self.word = ""
         if self.cancelled():
             return self._answer(call, NOT_RUN, False, started)
         try:
@@ -89,7 +94,16 @@ class Acting:
         result = self._run(call, action)
         changed = self._record(call, action, arguments, result)
         text = self._noted(call, result.text, changed=changed)
+        if word := self.evidence.reproduction.word():
+            self.word = "reproduction"
+            self.on_step(Warned(self.word, word))
+            text = f"{text}\n{word}"
         return self._answer(call, text, result.ok, started)
+
+    @property
+    def evidence(self) -> Evidence:
+        """As the journal has it, so that it is what it was after an interruption."""
+        return self.journal.state.evidence
 
     def _tool(self, name: str) -> AgentTool:
         tool = self.tools.get(name)
@@ -119,22 +133,28 @@ class Acting:
         """Take note of changed files and of tests that ran. Returns whether files changed."""
         verdict = result.verdict
         command = str(arguments.get("command", ""))
-        if call.name == "bash" and _TEST_COMMAND.search(command) and not result.cancelled:
-            verdict = result.ok
+        ran_nothing = result.cancelled or result.exit_code in _MISSING
+        if call.name == "bash" and _TEST_COMMAND.search(command) and not ran_nothing:
+            verdict = result.ok and not says_failed(result.text)  # a pipe's end is all that its exit code tells of
         paths: tuple[str, ...] = ()
         if action.kind in ("edit", "execute", "other") and (found := self.journal.checkpoint(call.id, action.title)):
             paths = found[1]
             self.on_step(Changed(*found))
-            self.evidence.edited(paths)
-        if action.kind == "execute" and (verdict is not None or (not paths and shows_something(command))):
-            self.evidence.ran(verdict, result.failing)
-        if verdict is not None:
-            self.journal.tests(verdict, result.failing)
+        shown = not ran_nothing and not paths and call.name == "bash" and shows_something(command)
+        if action.kind == "execute" and (verdict is not None or shown):
+            ok, elsewhere = result.ok if verdict is None else verdict, self._elsewhere(command)
+            self.journal.ran(verdict, result.failing, " ".join(command.split()), ok=ok, elsewhere=elsewhere)
         return bool(paths)
+
+    def _elsewhere(self, command: str) -> bool:
+        """Whether a command has run on another state of the program than the workspace's, or on a copy of it."""
+        root, here = self.desk.runner.place, Path(self.desk.shell.cwd)
+        return bool(_ANOTHER_STATE.search(command)) or not here.is_relative_to(root)
 
     def _finish(self, call: ToolCall, arguments: Mapping[str, Any], started: float) -> Message:
         if said := self.evidence.challenge():
-            self.on_step(Warned("evidence", said))
+            self.word = "evidence"
+            self.on_step(Warned(self.word, said))
             return self._answer(call, f"[not finished yet] {said}", False, started)
         self.finished = str(arguments["summary"])
         return self._answer(call, "finished", True, started)

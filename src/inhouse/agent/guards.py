@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from inhouse.agent.failure import TESTS, Reproduction, describes_failure
+
 IDENTICAL_NOTE, IDENTICAL_STOP = 3, 5  # the same call with the same result, in a row
 CIRCLE_NOTE, CIRCLE_STOP = 12, 24  # calls without a change of files or anything new in their results
 MALFORMED_STOP = 5  # in a row
@@ -66,40 +68,63 @@ class Guards:
 
 @dataclass
 class Evidence:
-    """What is known of how well the work was checked: changes and test runs since the turn began."""
+    """What is known of how well the work was checked: changes and runs since the user last spoke.
+
+    What was shown of a failure that the user described outlives their next words, up to `finish`.
+    """
 
     changed: list[str] = field(default_factory=list)
     checked: bool = True  # something was run since the last change
     failing: Sequence[str] = ()
     passed: bool | None = None  # the last test run
     challenged: bool = False
+    reproduction: Reproduction = field(default_factory=Reproduction)
 
-    def edited(self, paths: Sequence[str]) -> None:
+    def begun(self, prompt: str) -> Evidence:
+        """The evidence as a turn begins in which the user says `prompt`."""
+        return Evidence(reproduction=Reproduction(wanted=True) if describes_failure(prompt) else self.reproduction)
+
+    def finished(self) -> None:
+        """The task is done: what the user says next is another one."""
+        self.reproduction = Reproduction()
+
+    def edited(self, paths: Sequence[str], added: Sequence[str] = ()) -> None:
+        """A call changed files, of which `added` are new."""
         self.changed += [path for path in paths if path not in self.changed]
         self.checked = False
+        self.reproduction.edited(paths, added)
 
-    def ran(self, verdict: bool | None, failing: Sequence[str]) -> None:
-        """Commands ran; `verdict` is that of tests, None of anything else."""
+    def ran(
+        self, verdict: bool | None, failing: Sequence[str] = (), *, ok: bool, command: str = "", elsewhere: bool = False
+    ) -> None:
+        """Commands ran; `verdict` is that of tests, None of anything else. `elsewhere`: not on the program as it is."""
+        self.reproduction.ran(command if verdict is None else TESTS, ok, elsewhere=elsewhere)
+        if elsewhere:
+            return
         self.checked = True
         if verdict is not None:
             self.passed, self.failing = verdict, failing
+
+    def said(self, word: str) -> None:
+        """One of our words reached the model: that of the reproduction ("reproduction") or a challenge ("evidence")."""
+        self.reproduction.told = True
+        if word == "evidence":
+            self.challenged = self.reproduction.challenged = True
 
     def challenge(self) -> str:
         """What is to be said, once, against ending now; "" when there is nothing to say."""
         if self.challenged or not self.changed:
             return ""
+        said = []
         if not self.checked:
-            said = (
+            said.append(
                 "Nothing was run after your last change, so nothing shows that it works. Run the tests that matter "
                 "(run_tests), or a command that shows it, then finish. If nothing can be run here, finish and say so."
             )
         elif self.passed is False:
             tests = ", ".join(self.failing[:5]) or "the test command"
-            said = (
+            said.append(
                 f"The last test run failed ({tests}). Repair that and run the tests again; if it failed before your "
                 "changes as well, or cannot be repaired, finish and say so."
             )
-        else:
-            return ""
-        self.challenged = True
-        return said
+        return " ".join(part for part in [*said, self.reproduction.challenge()] if part)

@@ -23,9 +23,10 @@ class Journal:
         self.state: State = state_of(session.records)
         self._shadow = Shadow(root, session.checkpoints)
 
-    def message(self, message: Message, prompt: str | None = None) -> None:
-        """A message; `prompt` is what of it the user wrote."""
+    def message(self, message: Message, prompt: str | None = None, word: str = "") -> None:
+        """A message; `prompt` is what of it the user wrote, `word` the guard that speaks in it (see `Evidence`)."""
         extra = {} if prompt is None else {"prompt": prompt}
+        extra |= {"word": word} if word else {}
         self._add("message", message=message_json(message), **extra)
 
     def answer(self, usage: Usage) -> None:
@@ -39,8 +40,13 @@ class Journal:
     def plan(self, items: Sequence[Item]) -> None:
         self._add("plan", items=[{"text": item.text, "status": item.status} for item in items])
 
-    def tests(self, passed: bool, failing: Sequence[str]) -> None:
-        self._add("tests", passed=passed, failing=list(failing))
+    def ran(self, verdict: bool | None, failing: Sequence[str], command: str, *, ok: bool, elsewhere: bool) -> None:
+        """Commands ran that can show something; the arguments are `Evidence.ran`'s."""
+        extra = {"elsewhere": True} if elsewhere else {}
+        if verdict is None:
+            self._add("ran", command=command, ok=ok, **extra)
+        else:
+            self._add("tests", passed=verdict, failing=list(failing), **extra)
 
     def compacted(self, messages: Sequence[Message]) -> None:
         """These messages take the place of all before."""
@@ -62,8 +68,10 @@ class Journal:
         tree = self._shadow.checkpoint()
         if tree == last:
             return None
-        paths = tuple(change.path for change in self._shadow.changes(last, tree)) if last else ()
-        self._add("checkpoint", tree=tree, call=call, title=title, paths=list(paths))
+        changes = self._shadow.changes(last, tree) if last else []
+        paths = tuple(change.path for change in changes)
+        added = [change.path for change in changes if change.status == "A"]
+        self._add("checkpoint", tree=tree, call=call, title=title, paths=list(paths), added=added)
         return tree, paths
 
     def undo(self, count: int = 1) -> list[Change]:

@@ -182,7 +182,8 @@ class Agent:
             if message.tool_calls:
                 turn.unusable = 0
                 for call in message.tool_calls:
-                    self.journal.message(acting.act(call))
+                    result = acting.act(call)
+                    self.journal.message(result, word=acting.word)
                 if acting.finished is not None:
                     return "finished", acting.finished
                 if acting.cancelled():
@@ -203,7 +204,7 @@ class Agent:
 
     def _nudge(self, guard: str, text: str) -> None:
         self.on_step(Warned(guard, text))
-        self.journal.message(Message("user", f"[{text}]"))
+        self.journal.message(Message("user", f"[{text}]"), word=guard if guard == "evidence" else "")
 
     def _over(self, turn: _Turn) -> Reason | None:
         options, used = self.options, turn.usage

@@ -24,6 +24,11 @@ _PYTEST_SECTION = re.compile(r"^_{3,} (?:ERROR (?:at \w+ of|collecting) )?(?P<na
 _UNITTEST_SECTION = re.compile(r"^={70}\n(?:FAIL|ERROR): (?P<head>[^\n]+)\n(?:[^\n]+\n)*?-{70}$", re.MULTILINE)
 _UNITTEST_RAN = re.compile(r"^Ran (\d+) tests?", re.MULTILINE)
 _UNITTEST_SKIPPED = re.compile(r"skipped=(\d+)")
+_SAYS_FAILED = re.compile(
+    r"\b\d+ (?:failed|errors?)\b.* in \d[\d.]*s\b|^FAILED \((?:failures|errors)=|^test result: FAILED|^--- FAIL: |"
+    r"^Tests: +\d+ failed",
+    re.MULTILINE,
+)
 _PLACE = re.compile(r"(?P<path>[\w./\-]+\.[A-Za-z]\w*)(?:\", line |:)(?P<line>\d+)")
 _END_OF_SECTIONS = re.compile(r"^(?:={3,} .* ={3,}|-{70})$", re.MULTILINE)
 
@@ -97,6 +102,11 @@ def read_outcome(
         places = places_in(result.output, place, known, ("", *modules.values()))
         failures = (Failure("", "", tail, places),)
     return Outcome(result.ok, failures, ran, result.exit_code, result.duration, result.stopped, result.output[-20_000:])
+
+
+def says_failed(output: str) -> bool:
+    """Whether a runner that is known says in its summary that tests failed, whatever the exit code."""
+    return bool(_SAYS_FAILED.search(output))
 
 
 def places_in(text: str, place: Path, known: Container[str], folders: Sequence[str] = ("",)) -> tuple[Place, ...]:

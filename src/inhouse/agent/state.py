@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from inhouse.agent.guards import Evidence
 from inhouse.agent.session import Record
 from inhouse.agent.tools.plan import Item
 from inhouse.client.shape import message_from
@@ -36,6 +37,7 @@ class State:
     last_checkpoint: str = ""
     failing: tuple[str, ...] = ()
     tests_passed: bool | None = None
+    evidence: Evidence = field(default_factory=Evidence)
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -47,14 +49,19 @@ class State:
             self.messages.append(message_from(record["message"]))
             if "prompt" in record:
                 self.prompts.append(record["prompt"])
+                self.evidence = self.evidence.begun(record["prompt"])
+            if "word" in record:
+                self.evidence.said(record["word"])
         elif kind == "compacted":
             self.messages = [message_from(message) for message in record["messages"]]
         elif kind == "overview":
             self.overview = record["text"]
         elif kind == "plan":
             self.plan = [Item(item["text"], item["status"]) for item in record["items"]]
-        elif kind == "tests":
-            self.tests_passed, self.failing = record["passed"], tuple(record["failing"])
+        elif kind in ("tests", "ran"):
+            self._ran(record)
+        elif kind == "turn" and record["reason"] == "finished":
+            self.evidence.finished()
         elif kind == "checkpoint":
             self._checkpoint(record)
         elif kind == "undone":
@@ -65,8 +72,19 @@ class State:
             self.cached_tokens += record["cached_tokens"]
             self.completion_tokens += record["completion_tokens"]
 
+    def _ran(self, record: Record) -> None:
+        elsewhere = record.get("elsewhere", False)
+        if record["kind"] == "ran":
+            self.evidence.ran(None, command=record["command"], ok=record["ok"], elsewhere=elsewhere)
+            return
+        passed, failing = record["passed"], tuple(record["failing"])
+        self.evidence.ran(passed, failing, ok=passed, elsewhere=elsewhere)
+        if not elsewhere:
+            self.tests_passed, self.failing = passed, failing
+
     def _checkpoint(self, record: Record) -> None:
         if record.get("call"):
+            self.evidence.edited(record["paths"], record.get("added", ()))
             self.changes.append(ChangeStep(record["call"], record["title"], self.last_checkpoint, record["tree"]))
         self.first_checkpoint = self.first_checkpoint or record["tree"]
         self.last_checkpoint = record["tree"]

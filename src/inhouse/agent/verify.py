@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inhouse.agent.outcome import Outcome, read_outcome
@@ -18,7 +18,7 @@ from inhouse.errors import WorkspaceError
 from inhouse.workspace import CommandResult, Runner, Sandbox, Unconfined, python_paths
 from inhouse.workspace.calls import CallNotes, Calls
 from inhouse.workspace.checkout import Checkout, Patch, is_environment
-from inhouse.workspace.files import decides_tests, is_test_file
+from inhouse.workspace.files import is_program_file, is_test_file
 from inhouse.workspace.project import TestCommand, detect_command, given_command, interpreters
 
 QUICK = 4.0  # seconds; a suite that takes longer is tried on the failing tests first
@@ -38,25 +38,30 @@ class Bench:
     notes: CallNotes
     environment: Mapping[str, str]
     timeout: float
+    added: Patch = field(default_factory=dict)  # tests that are there beside the user's own
+
+    def put(self, patch: Patch) -> None:
+        """Make the copy the user's files with a patch on top, and the added tests."""
+        self.checkout.put({**self.added, **patch})
 
     def run(self, command: TestCommand, deadline: float, extra: Mapping[str, str] | None = None) -> Outcome:
         """Run the tests on the copy as it is now. `deadline` is of time.monotonic."""
         seconds = max(1.0, min(self.timeout, deadline - time.monotonic()))
         environment = {**self.environment, **(extra or {})}
         result = self.runner.run(command.argv, timeout=seconds, environment=environment)
-        paths = self.checkout.paths
+        paths = self.checkout.paths | self.added.keys()
         return read_outcome(result, command.kind, self.place, paths, go_modules(self.checkout.root, paths))
 
     def test(self, patch: Patch, before: Outcome, deadline: float) -> Outcome:
         """The outcome with a patch on the user's files. Of a slow suite the tests that failed run first, alone."""
-        self.checkout.put(patch)
+        self.put(patch)
         quicker = replace(self, timeout=min(self.timeout, max(10.0, _SLOWEST_CANDIDATE * before.seconds)))
         some = self.command.only(sorted(before.failing)) if before.seconds > QUICK else None
         if some is not None and "" not in before.failing:
             first = quicker.run(some, deadline)
             if not first.passed and not first.failing < before.failing:
                 return first
-            self.checkout.put(patch)
+            self.put(patch)
         return quicker.run(self.command, deadline)
 
     def record(self, names: Sequence[str], before: Outcome, deadline: float, patch: Patch) -> Calls:
@@ -64,7 +69,7 @@ class Bench:
 
         Nothing is lost but insight when the recorder upsets the tests, so their outcome does not matter here.
         """
-        self.checkout.put(patch)
+        self.put(patch)
         variables = self.notes.prepare(names)
         if given := self.environment.get("PYTHONPATH"):
             variables["PYTHONPATH"] += os.pathsep + given
@@ -78,7 +83,7 @@ class Bench:
         """The program's text files that may be edited: neither tests nor what decides which tests run."""
         found: dict[str, str] = {}
         for path in sorted(self.checkout.paths):
-            if decides_tests(path) or not _is_program(path) or len(found) >= _MAX_PROGRAM_FILES:
+            if not is_program_file(path) or len(found) >= _MAX_PROGRAM_FILES:
                 continue
             try:
                 found[path] = self.checkout.text(path)
@@ -88,6 +93,8 @@ class Bench:
 
     def test_text(self, path: str) -> str:
         """The text of a test file; empty where there is none."""
+        if path in self.added:
+            return self.added[path]
         try:
             return self.checkout.text(path) if path in self.checkout.paths and is_test_file(path) else ""
         except WorkspaceError:
@@ -179,10 +186,3 @@ def _missing_bases(environments: Iterable[Path], known: Sequence[Path]) -> list[
 def _works(runner: Runner, command: Sequence[str]) -> bool:
     result: CommandResult = runner.run(command, timeout=60)
     return result.ok
-
-
-def _is_program(path: str) -> bool:
-    name = path.rpartition("/")[2].lower()
-    return "." in name and name.rpartition(".")[2] not in (
-        "md", "rst", "txt", "lock", "json", "csv", "svg", "html", "css", "toml", "cfg", "ini", "yml", "yaml",
-    )  # fmt: skip

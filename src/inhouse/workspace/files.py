@@ -13,6 +13,9 @@ from pathlib import Path, PurePosixPath
 from inhouse.errors import WorkspaceError
 
 _TEST_DIRECTORIES = frozenset({"test", "tests", "testing", "spec", "specs", "__tests__"})
+_NOT_CODE = frozenset(
+    {"md", "rst", "txt", "lock", "json", "csv", "svg", "html", "css", "toml", "cfg", "ini", "yml", "yaml"}
+)
 _MAX_BYTES = 2 << 20
 
 
@@ -34,6 +37,12 @@ def decides_tests(path: str) -> bool:
     configuration = ("pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml", "noxfile.py", "Makefile")
     name = PurePosixPath(path).name
     return is_test_file(path) or name in configuration or name in ("sitecustomize.py", "usercustomize.py")
+
+
+def is_program_file(path: str) -> bool:
+    """Whether a path is code that neither is a test nor decides which tests run."""
+    name = PurePosixPath(path).name.lower()
+    return "." in name and name.rpartition(".")[2] not in _NOT_CODE and not decides_tests(path)
 
 
 def locate(root: Path, path: str) -> Path:

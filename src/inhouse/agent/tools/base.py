@@ -51,13 +51,17 @@ class Control:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a tool says to the model. `verdict`: of tests, whether they passed; None where none ran."""
+    """What a tool says to the model. `verdict`: of tests, whether they passed; None where none ran.
+
+    `exit_code` is a command's; None of anything else.
+    """
 
     text: str
     ok: bool = True
     verdict: bool | None = None
     failing: tuple[str, ...] = ()
     cancelled: bool = False
+    exit_code: int | None = None
 
 
 @dataclass(frozen=True)

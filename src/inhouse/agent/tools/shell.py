@@ -30,7 +30,9 @@ def _prepare(desk: Desk, arguments: Arguments) -> Action:
 
     def run(control: Control) -> ToolResult:
         result = desk.shell.run(command, timeout=seconds, cancelled=control.cancelled, on_output=control.on_output)
-        return ToolResult(_worded(result, seconds), result.ok, cancelled=result.stopped == "cancelled")
+        return ToolResult(
+            _worded(result, seconds), result.ok, cancelled=result.stopped == "cancelled", exit_code=result.exit_code
+        )
 
     return Action("execute", command, run, (desk.shell.cwd,))
 

@@ -80,7 +80,7 @@ def _prepare(desk: Desk, arguments: Arguments) -> Action:
         failing = tuple(sorted(outcome.failing - {""}))
         cancelled = result.stopped == "cancelled"
         verdict = None if cancelled or _ran_nothing(outcome, command) else outcome.passed
-        return ToolResult(_report(line, outcome), outcome.passed, verdict, failing, cancelled)
+        return ToolResult(_report(line, outcome), outcome.passed, verdict, failing, cancelled, outcome.exit_code)
 
     return Action("execute", line, run, (str(desk.root),))
 
