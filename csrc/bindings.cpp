@@ -162,7 +162,7 @@ void attention(Ops& ops, int heads, int kv_heads, int head_dim, int rotary_dim, 
   require(keys.dtype() == number && values.dtype() == number, "attention: halves, or int8 with scales");
   const size_t scales = static_cast<size_t>(kv_heads) * values.shape(1);
   require(key_scales.has_value() == value_scales.has_value() &&
-              (!key_scales || (key_scales->size() == scales && value_scales->size() == scales)),
+              (!key_scales || (static_cast<int64_t>(key_scales->size()) == static_cast<int64_t>(scales) * scale_groups(head_dim) && value_scales->size() == scales)),
           "attention: scales of the cache");
   const KvHead first{keys.data(), values.data(), key_scales ? key_scales->data() : nullptr,
                      value_scales ? value_scales->data() : nullptr};

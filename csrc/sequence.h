@@ -8,6 +8,7 @@
 namespace inhouse {
 
 constexpr int kKeyBlock = 16;          // keys that lie side by side in the cache
+constexpr int kScaleGroup = 32;        // components of an int8 key that share a scale
 constexpr int kMaxAttentionRows = 96;  // queries that meet a stretch of keys together
 constexpr int kConvChannels = 256;     // channels of the convolution that one call takes
 constexpr int kMaxTaps = 8;
@@ -22,16 +23,20 @@ struct Attention {
   bool gated;
 };
 
-// One head of a cache: halves, or int8 codes where there are scales, one for every token's key and value.
+// One head of a cache: halves, or int8 codes where there are scales. A value has one; a key one for every group of
+// components, because some of a key's can be a hundred times the others.
 struct KvHead {
   void *keys, *values;
-  float *key_scales, *value_scales;  // (capacity,), or both null
+  float *key_scales, *value_scales;  // both null for halves
 
   bool coded() const { return key_scales != nullptr; }
 };
 
+inline int64_t scale_groups(int head_dim) { return (head_dim + kScaleGroup - 1) / kScaleGroup; }
+
 // keys (kv_heads, capacity / 16, head_dim, 16): sixteen neighbouring tokens side by side, so that lanes are keys;
-// values (kv_heads, capacity, head_dim); scales (kv_heads, capacity). `length` tokens are filled.
+// values (kv_heads, capacity, head_dim); key_scales (kv_heads, capacity / 16, groups, 16), value_scales (kv_heads,
+// capacity). `length` tokens are filled.
 struct KvCache {
   KvHead first;
   int64_t capacity, length;
@@ -39,7 +44,7 @@ struct KvCache {
   KvHead head(int64_t h, int head_dim) const {
     if (first.coded())
       return {at<int8_t>(first.keys, h * capacity * head_dim), at<int8_t>(first.values, h * capacity * head_dim),
-              first.key_scales + h * capacity, first.value_scales + h * capacity};
+              first.key_scales + h * capacity * scale_groups(head_dim), first.value_scales + h * capacity};
     return {at<uint16_t>(first.keys, h * capacity * head_dim), at<uint16_t>(first.values, h * capacity * head_dim),
             nullptr, nullptr};
   }

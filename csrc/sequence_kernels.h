@@ -24,15 +24,15 @@ inline FL load_numbers(const uint16_t* p) { return load_half(p); }
 inline FL load_numbers(const int8_t* p) { return load_codes(p); }
 inline FL load_numbers(const float* p) { return load_lanes(p); }
 
-// c[r][0..16) += Σᵢ a[r][i] · b[i][0..16) for R rows, b as it lies in the cache.
-template <int R, class T>
+// c[r][0..16) += Σᵢ a[r][i] · b[i][0..16) for R rows, b as it lies in the cache; times scales[0..16) if kScaled.
+template <int R, bool kScaled, class T>
 inline void multiply_cached_rows(const float* a, int64_t a_stride, const T* b, int64_t b_stride, int64_t n, float* c,
-                                 int64_t c_stride) {
+                                 int64_t c_stride, const float* scales = nullptr) {
   FL sum[R][kPerKeyBlock];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < kPerKeyBlock; ++v) sum[r][v] = load_lanes(c + r * c_stride + v * kLanes);
+    for (int v = 0; v < kPerKeyBlock; ++v) sum[r][v] = kScaled ? FL{} : load_lanes(c + r * c_stride + v * kLanes);
   for (int64_t i = 0; i < n; ++i) {
     FL y[kPerKeyBlock];
 #pragma GCC unroll 4
@@ -45,14 +45,20 @@ inline void multiply_cached_rows(const float* a, int64_t a_stride, const T* b, i
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < kPerKeyBlock; ++v) store_lanes(c + r * c_stride + v * kLanes, sum[r][v]);
+    for (int v = 0; v < kPerKeyBlock; ++v) {
+      float* const to = c + r * c_stride + v * kLanes;
+      if constexpr (kScaled) sum[r][v] = load_lanes(to) + sum[r][v] * load_lanes(scales + v * kLanes);
+      store_lanes(to, sum[r][v]);
+    }
 }
 
 // The same for any number of rows, in tiles of like size, for `blocks` of b and of c's columns: a tile's rows stay in the
-// first-level cache while b streams by. Codes that many tiles need are made floats once, as many as stay there.
-template <class T>
+// first-level cache while b streams by. Codes that many tiles need are made floats once, as many as stay there. If kScaled,
+// b's rows have scales (groups, 16) for each block, one after the other.
+template <bool kScaled, class T>
 inline void multiply_cached(const float* a, int64_t a_stride, int rows, const T* b, int64_t b_stride, int64_t b_step,
-                            int64_t n, float* c, int64_t c_stride, int blocks) {
+                            int64_t n, float* c, int64_t c_stride, int blocks, const float* scales = nullptr) {
+  const int64_t scale_step = (n + kScaleGroup - 1) / kScaleGroup * kKeyBlock;
   if (std::is_same_v<T, int8_t> && rows > 2 * kRowTile) {
     constexpr int64_t kDeep = 256;
     alignas(64) float block[kDeep * kKeyBlock];
@@ -62,19 +68,31 @@ inline void multiply_cached(const float* a, int64_t a_stride, int rows, const T*
         const T* const from = b + j * b_step + first * b_stride;
         for (int64_t i = 0; i < deep; ++i)
 #pragma GCC unroll 4
-          for (int v = 0; v < kPerKeyBlock; ++v)
-            store_lanes(block + i * kKeyBlock + v * kLanes, load_numbers(from + i * b_stride + v * kLanes));
+          for (int v = 0; v < kPerKeyBlock; ++v) {
+            FL x = load_numbers(from + i * b_stride + v * kLanes);
+            if constexpr (kScaled)
+              x *= load_lanes(scales + j * scale_step + (first + i) / kScaleGroup * kKeyBlock + v * kLanes);
+            store_lanes(block + i * kKeyBlock + v * kLanes, x);
+          }
         for_tiles<kRowTile>(rows, [&](int64_t r, auto count) {
-          multiply_cached_rows<decltype(count)::value>(a + r * a_stride + first, a_stride, block, kKeyBlock, deep,
-                                                       c + r * c_stride + j * kKeyBlock, c_stride);
+          multiply_cached_rows<decltype(count)::value, false>(a + r * a_stride + first, a_stride, block, kKeyBlock, deep,
+                                                              c + r * c_stride + j * kKeyBlock, c_stride);
         });
       }
     return;
   }
   for_tiles<kRowTile>(rows, [&](int64_t r, auto count) {
-    for (int j = 0; j < blocks; ++j)
-      multiply_cached_rows<decltype(count)::value>(a + r * a_stride, a_stride, b + j * b_step, b_stride, n,
-                                                   c + r * c_stride + j * kKeyBlock, c_stride);
+    constexpr int kRows = decltype(count)::value;
+    for (int j = 0; j < blocks; ++j) {
+      float* const to = c + r * c_stride + j * kKeyBlock;
+      if constexpr (kScaled)
+        for (int64_t i = 0; i < n; i += kScaleGroup)
+          multiply_cached_rows<kRows, true>(a + r * a_stride + i, a_stride, b + j * b_step + i * b_stride, b_stride,
+                                            std::min<int64_t>(kScaleGroup, n - i), to, c_stride,
+                                            scales + j * scale_step + i / kScaleGroup * kKeyBlock);
+      else
+        multiply_cached_rows<kRows, false>(a + r * a_stride, a_stride, b + j * b_step, b_stride, n, to, c_stride);
+    }
   });
 }
 
@@ -97,18 +115,14 @@ inline float soften(float* s, int64_t n, int64_t seen, float& highest, float& to
   return shrink;
 }
 
-inline void scale_each(float* x, const float* scales, int64_t n) {
-  map8(x, scales, n, [](F8 a, F8 b) { return a * b; });
-}
-
-// T: uint16_t for halves, int8_t for codes. A code's scale is a token's: it is applied to the scores of whole keys, and to
-// the weights with which whole values are added.
+// T: uint16_t for halves, int8_t for codes. A value's scale is applied to the weight with which it is added.
 template <class T>
 inline void attend_over(const AttentionTile& tile, const KvHead& cache, int64_t begin, int64_t end, AttentionSums& sums) {
   constexpr bool kCoded = std::is_same_v<T, int8_t>;
   const T* const all_keys = static_cast<const T*>(cache.keys);
   const T* const all_values = static_cast<const T*>(cache.values);
   const int dim = tile.head_dim, rows = tile.rows;
+  [[maybe_unused]] const int64_t groups = scale_groups(dim);
   alignas(64) float score[kMaxAttentionRows * kKeyStretch];
   std::fill_n(sums.out, rows * dim, 0.0f);
   std::fill_n(sums.highest, rows, -std::numeric_limits<float>::infinity());
@@ -117,8 +131,8 @@ inline void attend_over(const AttentionTile& tile, const KvHead& cache, int64_t 
     const int64_t keys = std::min(kKeyStretch, end - key);
     const int64_t padded = (keys + kKeyBlock - 1) / kKeyBlock * kKeyBlock;
     std::fill_n(score, rows * kKeyStretch, 0.0f);
-    multiply_cached(tile.q, dim, rows, all_keys + key * dim, kKeyBlock, kKeyBlock * dim, dim, score, kKeyStretch,
-                    static_cast<int>(padded / kKeyBlock));
+    multiply_cached<kCoded>(tile.q, dim, rows, all_keys + key * dim, kKeyBlock, kKeyBlock * dim, dim, score, kKeyStretch,
+                            static_cast<int>(padded / kKeyBlock), kCoded ? cache.key_scales + key * groups : nullptr);
     for (int r = 0; r < rows; ++r) {
       const int64_t visible = std::clamp<int64_t>(tile.limit[r] - key, 0, keys);
       float* const s = score + r * kKeyStretch;
@@ -126,15 +140,14 @@ inline void attend_over(const AttentionTile& tile, const KvHead& cache, int64_t 
         std::fill_n(s, padded, 0.0f);
         continue;
       }
-      if constexpr (kCoded) scale_each(s, cache.key_scales + key, padded);
       const float shrink = soften(s, padded, visible, sums.highest[r], sums.total[r]);
-      if constexpr (kCoded) scale_each(s, cache.value_scales + key, padded);
+      if constexpr (kCoded) map8(s, cache.value_scales + key, padded, [](F8 weight, F8 scale) { return weight * scale; });
       float* const out = sums.out + r * dim;
       if (shrink != 1.0f)
         for (int d = 0; d < dim; ++d) out[d] *= shrink;
     }
-    multiply_cached(score, kKeyStretch, rows, all_values + key * dim, dim, kKeyBlock, keys, sums.out, dim,
-                    dim / kKeyBlock);
+    multiply_cached<false>(score, kKeyStretch, rows, all_values + key * dim, dim, kKeyBlock, keys, sums.out, dim,
+                           dim / kKeyBlock);
   }
 }
 
@@ -175,7 +188,10 @@ inline float store_codes(const float* x, int dim, void* out, int64_t at, int ste
 void store(const float* k, const float* v, int dim, int64_t position, const KvHead& cache) {
   const int64_t key = position / kKeyBlock * kKeyBlock * dim + position % kKeyBlock, value = position * dim;
   if (cache.coded()) {
-    cache.key_scales[position] = store_codes(k, dim, cache.keys, key, kKeyBlock);
+    float* const scales = cache.key_scales + position / kKeyBlock * kKeyBlock * scale_groups(dim) + position % kKeyBlock;
+    for (int d = 0; d < dim; d += kScaleGroup)
+      scales[d / kScaleGroup * kKeyBlock] =
+          store_codes(k + d, std::min(kScaleGroup, dim - d), cache.keys, key + d * kKeyBlock, kKeyBlock);
     cache.value_scales[position] = store_codes(v, dim, cache.values, value, 1);
   } else {
     store_halves(k, dim, cache.keys, key, kKeyBlock);

@@ -71,9 +71,9 @@ bool agree(const Kernels& ours, const Kernels& truth, Format format, int64_t tok
 // A head's cache of halves or codes, filled by the scalar table, so that both attend over the same numbers.
 struct Cache {
   Cache(const Kernels& k, bool coded, int dim, int64_t capacity, int64_t tokens, std::mt19937& random)
-      : keys(static_cast<size_t>(capacity * dim * 2)), values(keys.size()), scales(static_cast<size_t>(2 * capacity)) {
+      : keys(static_cast<size_t>(capacity * dim * 2)), values(keys.size()), scales(static_cast<size_t>(capacity * (scale_groups(dim) + 1))) {
     float* const s = coded ? scales.data() : nullptr;
-    head = {keys.data(), values.data(), s, s ? s + capacity : nullptr};
+    head = {keys.data(), values.data(), s, s ? s + capacity * scale_groups(dim) : nullptr};
     std::vector<float> k_row(static_cast<size_t>(dim)), v_row(k_row.size());
     for (int64_t t = 0; t < tokens; ++t) {
       for (float& x : k_row) x = number(random);

@@ -183,10 +183,11 @@ def test_a_truncated_cache_forgets(cpu: CpuBackend, kv: str) -> None:
 def test_codes_are_those_of_numpy_and_the_same_however_tokens_come(cpu: CpuBackend, lengths: list[int]) -> None:
     """Sixteen keys lie side by side in a block; a product that lies midway between two codes may go to either."""
     backend, twin = CpuBackend(2, cpu.isa, "int8"), ReferenceBackend("int8")
-    op = dataclasses.replace(ATTENTION, k_norm=Norm(activations(2, 32), 1e-5), gated=True)
+    dim = 48  # one group of components that share a scale, and a half
+    op = Attention(6, 2, dim, 32, 1e6, None, Norm(activations(2, dim), 1e-5), True)
     q, k, v = attention_inputs(op, 35, 1)
     k[3], v[4] = 0, 0
-    at_once, in_pieces, truth = backend.kv_cache(40, 2, 32), backend.kv_cache(40, 2, 32), twin.kv_cache(40, 2, 32)
+    at_once, in_pieces, truth = (each.kv_cache(40, 2, dim) for each in (backend, backend, twin))
     whole = backend.attention(op, q, k, v, at_once)
     twin.attention(op, q, k, v, truth)
     cuts = np.cumsum(lengths)[:-1]
@@ -195,14 +196,15 @@ def test_codes_are_those_of_numpy_and_the_same_however_tokens_come(cpu: CpuBacke
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)
     for one, other in zip(at_once.arrays, in_pieces.arrays, strict=True):
         np.testing.assert_array_equal(one, other)
-    keys = at_once.keys.swapaxes(2, 3).reshape(2, -1, 32)[:, :35].astype(int)
+    keys = at_once.keys.swapaxes(2, 3).reshape(2, -1, dim)[:, :35]
     for ours, theirs in ((keys, truth.keys[:, :35]), (at_once.values[:, :35], truth.values[:, :35])):
         difference = np.abs(ours.astype(int) - theirs)
         assert difference.max() <= 1
         assert np.mean(difference) < 1e-3
-    for ours, theirs in ((at_once.key_scales, truth.key_scales), (at_once.value_scales, truth.value_scales)):
-        np.testing.assert_allclose(ours[:, :35], theirs[:, :35], rtol=1e-5)
-    assert not at_once.key_scales[:, 3].any()
+    key_scales = at_once.key_scales.swapaxes(2, 3).reshape(2, -1, 2)[:, :35]
+    np.testing.assert_allclose(key_scales, truth.key_scales[:, :35], rtol=1e-5)
+    np.testing.assert_allclose(at_once.value_scales[:, :35], truth.value_scales[:, :35, 0], rtol=1e-5)
+    assert not key_scales[:, 3].any()
     assert not at_once.value_scales[:, 4].any()
 
 
@@ -294,7 +296,7 @@ def _a_cache_of_another_kind(cpu: CpuBackend) -> None:
 
 def _too_few_scales(cpu: CpuBackend) -> None:
     cache = CpuBackend(1, kv="int8").kv_cache(32, 2, 32)
-    cache.key_scales = np.ascontiguousarray(cache.key_scales[:, :16])
+    cache.key_scales = np.ascontiguousarray(cache.key_scales[:, :1])
     cpu.attention(ATTENTION, *attention_inputs(ATTENTION, 3, 1), cache)
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from inhouse.kernels.backend import MLP, Attention, DeltaNet, Linear, MoE, Norm
-from inhouse.kernels.reference import ReferenceBackend, quantize_rows
+from inhouse.kernels.reference import ReferenceBackend, extend, quantize_rows
 from inhouse.weights.formats import Q8_0
 from inhouse.weights.tensor import Tensor
 
@@ -140,6 +140,18 @@ def test_int8_keys_and_values_are_rounded_rows(rng: np.random.Generator) -> None
     codes, scales = quantize_rows(rows)
     assert np.all(np.abs(codes * scales[..., None] - rows) <= 0.501 * scales[..., None])
     assert np.all(np.abs(codes).max(-1) == np.where(rows.any(-1), 127, 0))
+
+
+def test_a_keys_outlier_spoils_no_more_than_its_group(rng: np.random.Generator) -> None:
+    cache = ReferenceBackend("int8").kv_cache(16, 2, 80)
+    rows = normal(rng, 2, 11, 80)
+    rows[:, :, 40] = 300
+    for first, end in ((0, 4), (4, 5), (5, 11)):
+        kept = extend(cache.keys, cache.key_scales, first, rows[:, first:end])
+    error = np.abs(kept - rows).max(axis=(0, 1))
+    assert error[32:64].max() > 0.5
+    assert error[:32].max() < 0.02
+    assert error[64:].max() < 0.02
 
 
 def test_attention_over_int8_is_the_formula_where_rounding_loses_nothing(rng: np.random.Generator) -> None:

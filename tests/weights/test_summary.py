@@ -41,7 +41,7 @@ def test_the_35b_model() -> None:
     assert summary.active_bytes == pytest.approx(summary.active_parameters * 4.5 / 8, rel=2e-3)
     assert kv_bytes_per_token(config) == 20 * 1024
     assert summary.kv_bytes == 5 * 1024**3
-    assert kv_bytes_per_token(config, "int8") == 10 * 2 * 2 * (256 + 4)
+    assert kv_bytes_per_token(config, "int8") == 10 * 2 * (256 + 8 * 4 + 256 + 4)
     assert state_bytes(config) == 30 * (32 * 128 * 128 + 3 * 8192) * 4
 
 

@@ -2,7 +2,7 @@
 
 Matrices stay the quantised blocks they are in the (mapped) file. Activations that meet quantised weights become int8
 with one scale per 256 columns; float weights meet float activations. Keys and values are kept in half precision, or as
-int8 with a scale for each, the recurrent memory in float32. One caller at a time: the backend owns its threads and its
+int8 with scales, the recurrent memory in float32. One caller at a time: the backend owns its threads and its
 scratch memory.
 """
 
@@ -20,7 +20,7 @@ from inhouse.kernels.backend import MLP, Array, Attention, DeltaNet, Linear, MoE
 from inhouse.kernels.state import DeltaState, KVCache
 from inhouse.weights import packed
 from inhouse.weights.formats import U8, Format
-from inhouse.weights.kv import kv_format
+from inhouse.weights.kv import kv_format, scale_groups
 from inhouse.weights.tensor import Tensor
 
 _KEY_BLOCK = 16  # tokens whose keys lie side by side, so that vector lanes are keys
@@ -86,8 +86,8 @@ class CpuBackend:
         values = np.zeros((num_kv_heads, blocks * _KEY_BLOCK, head_dim), number)
         if self.kv == "f16":
             return KVCache(keys, values)
-        tokens = values.shape[:2]
-        return KVCache(keys, values, np.zeros(tokens, np.float32), np.zeros(tokens, np.float32))
+        key_scales = np.zeros((num_kv_heads, blocks, scale_groups(head_dim), _KEY_BLOCK), np.float32)
+        return KVCache(keys, values, key_scales, np.zeros(values.shape[:2], np.float32))
 
     def delta_state(self, op: DeltaNet) -> DeltaState:
         channels, kernel = op.conv.shape

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from inhouse.kernels.backend import MLP, Array, Attention, DeltaNet, Linear, MoE, Norm
 from inhouse.kernels.state import DeltaState, KVCache
-from inhouse.weights.kv import kv_format
+from inhouse.weights.kv import SCALE_GROUP, kv_format, scale_groups
 from inhouse.weights.tensor import Tensor
 
 # Rows of a matrix in float32 at a time: a whole vocabulary's would take gigabytes.
@@ -47,8 +47,9 @@ class ReferenceBackend:
         shape = (num_kv_heads, capacity, head_dim)
         if self.kv == "f16":
             return KVCache(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
-        scales = np.zeros((2, *shape[:2]), np.float32)
-        return KVCache(np.zeros(shape, np.int8), np.zeros(shape, np.int8), *scales)
+        key_scales = np.zeros((*shape[:2], scale_groups(head_dim)), np.float32)
+        value_scales = np.zeros((*shape[:2], 1), np.float32)
+        return KVCache(np.zeros(shape, np.int8), np.zeros(shape, np.int8), key_scales, value_scales)
 
     def delta_state(self, op: DeltaNet) -> DeltaState:
         """The zero state."""
@@ -155,18 +156,22 @@ class ReferenceBackend:
 def extend(kept: npt.NDArray[Any], scales: Array | None, start: int, rows: Array) -> Array:
     """Writes `rows` (heads, T, D) behind the first `start` tokens that are kept; all rows, as they are kept.
 
-    With `scales` they are kept as int8: each row's largest magnitude becomes 127.
+    With `scales` (heads, capacity, groups) they are kept as int8; one group is the whole row.
     """
     end = start + rows.shape[1]
     if scales is None:
         kept[:, start:end] = rows
         return kept[:, :end]
-    kept[:, start:end], scales[:, start:end] = quantize_rows(rows)
-    return kept[:, :end] * scales[:, :end, None]
+    dim = rows.shape[2]
+    group = dim if scales.shape[2] == 1 else SCALE_GROUP
+    for g, first in enumerate(range(0, dim, group)):
+        part = np.s_[:, start:end, first : first + group]
+        kept[part], scales[:, start:end, g] = quantize_rows(rows[:, :, first : first + group])
+    return kept[:, :end] * np.repeat(scales[:, :end], group, axis=2)[:, :, :dim]
 
 
 def quantize_rows(rows: Array) -> tuple[npt.NDArray[np.int8], Array]:
-    """Codes (..., D) and scales (...) of rows (..., D): codes × scale is within half a scale of the row."""
+    """Codes (..., D) and scales (...) of rows (..., D): the largest magnitude becomes 127."""
     largest: Array = np.abs(rows).max(axis=-1)
     inverse = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=largest > 0)
     return np.rint(rows * inverse[..., None]).astype(np.int8), largest / np.float32(127)

@@ -9,8 +9,9 @@ from typing import Any
 @dataclass
 class KVCache:
     """Keys (rotated) and values of the first `length` tokens: values (kv_heads, capacity, head_dim), keys as the
-    backend likes them, but with tokens, or blocks of them, along the second axis. Where they are kept as int8 codes,
-    `key_scales` and `value_scales` (kv_heads, capacity) are what a token's codes are multiplied by."""
+    backend likes them, but with tokens, or blocks of them, along the second axis. Where they are kept as int8,
+    `key_scales`, several for a key and with tokens as keys have them, and `value_scales`, one for a value, say what the
+    codes are multiplied by."""
 
     keys: Any
     values: Any

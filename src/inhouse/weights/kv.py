@@ -1,7 +1,7 @@
 """The formats in which the keys and values of past tokens are kept, by name, and what they take. Knows no layout.
 
 f16    halves
-int8   one byte per number; one float32 for each token's key, and one for its value, of each head
+int8   one byte per number; a float32 for every 32 components of a token's key, and one for its value, of each head
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _FORMATS: Mapping[str, KVFormat] = MappingProxyType(
 )
 KV_NAMES = tuple(_FORMATS)
 _SCALE_BYTES = 4
+SCALE_GROUP = 32  # components of an int8 key that share a scale: some can be a hundred times the others
 
 
 def kv_format(name: str) -> KVFormat:
@@ -28,6 +29,11 @@ def kv_format(name: str) -> KVFormat:
     return _FORMATS[name]
 
 
+def scale_groups(head_dim: int) -> int:
+    """Scales of an int8 key."""
+    return -(-head_dim // SCALE_GROUP)
+
+
 def head_bytes(kind: KVFormat, head_dim: int) -> int:
-    """Bytes of one head's key, or of its value, of one token."""
-    return 2 * head_dim if kind == "f16" else head_dim + _SCALE_BYTES
+    """Bytes of one head's key and value of one token."""
+    return 4 * head_dim if kind == "f16" else 2 * head_dim + (scale_groups(head_dim) + 1) * _SCALE_BYTES

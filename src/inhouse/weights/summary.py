@@ -69,7 +69,7 @@ def summarize(checkpoint: Checkpoint, context: int | None = None, kv: KVFormat =
 def kv_bytes_per_token(config: ModelConfig, kv: KVFormat = "f16") -> int:
     """Keys and values of all softmax attention layers."""
     layers = config.layer_types.count("full_attention")
-    return layers * 2 * config.num_key_value_heads * head_bytes(kv, config.head_dim)
+    return layers * config.num_key_value_heads * head_bytes(kv, config.head_dim)
 
 
 def state_bytes(config: ModelConfig) -> int:
