@@ -35,6 +35,13 @@ def repository(tmp_path: Path) -> Path:
     return root
 
 
+def without_a_test(root: Path) -> None:
+    """Makes the tests pass, and their runs quick: our own environment's plugins take seconds to load."""
+    (root / "test_m.py").write_text("import m\n\n\ndef test_it_is_there():\n    assert m.one\n")
+    plugins = " ".join(f"-p no:{name}" for name in ("schemathesis", "hypothesispytest", "anyio", "timeout"))
+    (root / "pytest.ini").write_text(f"[pytest]\naddopts = {plugins}\n")
+
+
 def arguments(root: Path, **given: object) -> argparse.Namespace:
     return argparse.Namespace(**{"repo": root, "yes": False, "json": False, **given})
 
@@ -78,6 +85,38 @@ def test_nothing_fails(inhouse: Inhouse, repository: Path, tiny: Path) -> None:
     done = inhouse("fix", "--repo", repository, "slow", "--model", tiny, "--test", "python3 -m unittest")
     assert done.returncode == 4
     assert "add a test that shows the problem" in done.stderr
+
+
+def test_where_nothing_fails_a_test_is_written_first_and_comes_with_the_patch(
+    inhouse: Inhouse, repository: Path
+) -> None:
+    without_a_test(repository)
+    drafts = ["one():\n    assert one() == 1\n```"] * 2
+    server = Server(*drafts, "    return 1\n```")
+    args = ("fix", "--repo", repository, "one() gives 2 instead of 1", "--url", server.url, "--yes")
+    done = inhouse(*args)
+    assert done.returncode == 6, done.stderr
+    assert "reproduction, written by the model (2 of 2 drafts agree): test_one_reproduction.py" in done.stderr
+    assert "applied to m.py, test_one_reproduction.py" in done.stderr
+    assert (repository / "m.py").read_text() == BROKEN.replace("2", "1")
+    assert "assert one() == 1" in (repository / "test_one_reproduction.py").read_text()
+    server.close()
+    server = Server()
+    done = inhouse(*args[:5], server.url, "--no-reproduce")
+    assert (done.returncode, server.asked) == (4, [])
+    server.close()
+
+
+def test_a_test_without_a_patch_is_shown(inhouse: Inhouse, repository: Path) -> None:
+    without_a_test(repository)
+    server = Server(*["one():\n    assert one() == 1\n```"] * 2, "    return 3\n```")
+    args = ("fix", "--repo", repository, "one() gives 2 instead of 1", "--url", server.url, "--attempts", 3, "--json")
+    done = inhouse(*args)
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, result["status"], result["files"]) == (3, "no_patch", [])
+    assert result["reproduction"]["path"] == "test_one_reproduction.py"
+    assert not (repository / "test_one_reproduction.py").exists()
+    server.close()
 
 
 def test_no_sandbox_is_said_and_never_passed_over(

@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 Verdict = Literal["verified", "better", "failed", "voted", "unchanged", "repeated", "unusable"]
 
+DraftVerdict = Literal["shows", "passes", "mistaken", "unusable"]
+
 Style = Literal["repair", "plain", "anew", "told", "explain"]  # of a question; see `questions`
 
 
@@ -67,7 +69,39 @@ class Noted:
     text: str
 
 
-Event: TypeAlias = Prepared | Tested | Located | Asked | Tried | Noted
+@dataclass(frozen=True)
+class Drafted:
+    """What became of a test that the model wrote to show the problem. Only one that "shows" it may be used.
+
+    `text` is the whole file, "" where the answer was no test.
+    """
+
+    attempt: int
+    suspect: str
+    verdict: DraftVerdict
+    detail: str
+    text: str
+    prompt_tokens: int
+    cached_tokens: int
+    answer_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """The test of the model's, a new file, that the verdict rests on: it fails now, and `says` how.
+
+    `agreed` of the `drafts` that were asked for assert the same.
+    """
+
+    path: str
+    text: str
+    says: str
+    agreed: int
+    drafts: int
+
+
+Event: TypeAlias = Prepared | Tested | Located | Asked | Tried | Noted | Drafted | Reproduction
 OnEvent: TypeAlias = Callable[[Event], None]
 
 

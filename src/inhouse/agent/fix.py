@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import Literal
 
 from inhouse.agent import prompts
-from inhouse.agent.events import Located, Noted, OnEvent, Prepared, Tested
+from inhouse.agent.events import Located, Noted, OnEvent, Prepared, Reproduction, Tested
+from inhouse.agent.interview import Budget, Interview
 from inhouse.agent.localise import Evidence, suspects
 from inhouse.agent.outcome import Failure, Outcome
 from inhouse.agent.overview import overview
-from inhouse.agent.search import Budget, Case, Search
+from inhouse.agent.reproduce import reproduce
+from inhouse.agent.search import Case, Search
 from inhouse.agent.verify import Bench, check_baseline, open_bench
 from inhouse.client.types import ChatClient
 from inhouse.workspace import source
 from inhouse.workspace.calls import Calls
 from inhouse.workspace.checkout import Checkout, Patch
 
-Status = Literal["verified", "agreed", "nothing_fails", "no_patch"]
+Status = Literal["verified", "reproduced", "agreed", "nothing_fails", "no_patch"]
 
 _ADD_A_TEST = "add a test that shows the problem"
 _VOTED_ON = 3  # suspects, without any failure to tell them by
@@ -37,7 +39,8 @@ class FixOptions:
 
     `pythons` run tests of projects that have none of their own.
 
-    `voters` answers decide where no test fails, so that none can verify a patch: more than half must agree (0: never).
+    Where no test fails, the model is asked for `drafts` of one that shows the problem (0: never); where no two of them
+    agree, or with 0, `voters` answers decide, unverified: more than half must agree (0: never).
     `map_tokens` are for the map of a repository that is not small (0: no map), `maps` is where maps are kept.
     """
 
@@ -46,6 +49,7 @@ class FixOptions:
     seed: int = 0
     tokens: int | None = None
     voters: int = 0
+    drafts: int = 0
     sandboxed: bool = True
     test_timeout: float = 300.0
     pythons: Sequence[Path] = ()
@@ -57,7 +61,8 @@ class FixOptions:
 class FixResult:
     """How a repair ended.
 
-    `patch` and `diff` are empty unless verified or agreed on; `originals` are the bytes that the patch replaces.
+    `patch` and `diff` are empty unless verified, reproduced or agreed on; `originals` are the bytes that the patch
+    replaces. `reproduction` is a test of the model's that shows the problem; where it tells of a patch, that holds it.
     """
 
     status: Status
@@ -69,6 +74,7 @@ class FixResult:
     failing: tuple[str, ...] = ()
     attempts: int = 0
     seconds: float = 0.0
+    reproduction: Reproduction | None = None
 
 
 @dataclass(frozen=True)
@@ -105,27 +111,37 @@ def fix(
         check_baseline(before, bench.command)
         on_event(Tested(tuple(sorted(before.failing)), before.ran, round(before.seconds, 2)))
 
+        interview = Interview(client, Budget(deadline, options.attempts, options.seed, options.tokens))
+        found: Reproduction | None = None
+
         def ended(status: Status, reason: str, patch: Patch | None = None, failing: Iterable[str] = ()) -> FixResult:
             patch = patch or {}
             return FixResult(
                 status, reason, command, patch, checkout.diff(patch), checkout.originals(patch), tuple(sorted(failing)),
-                search.attempts, time.monotonic() - started,
+                interview.attempts, time.monotonic() - started, found,
             )  # fmt: skip
 
-        search = Search(client, bench, Budget(deadline, options.attempts, options.seed, options.tokens), on_event)
-        if before.passed and not options.voters:
+        if before.passed and not options.voters and not options.drafts:
             return ended("nothing_fails", f"all tests pass, so no patch could be verified; {_ADD_A_TEST}")
         task = _Task(problem, _overview(client, checkout.repository, problem, options, on_event))
+        if before.passed and options.drafts:
+            shown = reproduce(interview, bench, problem, task.overview, options.drafts, before, on_event)
+            if shown is not None:
+                bench, before, found = shown
+        search, drafted = Search(interview, bench, on_event), interview.attempts
         if before.passed:
-            patch = _agreed(bench, search, task, before, options.voters, on_event)
+            patch = _agreed(bench, search, task, before, options.voters, on_event) if options.voters else {}
             if patch:
                 return ended(
                     "agreed", f"most answers agree on this patch, which no test verifies; {_ADD_A_TEST}", patch
                 )
-            return ended("nothing_fails", f"{search.attempts} answers agree on no patch; {_ADD_A_TEST}")
-        patch, after = _repair(bench, search, task, before, deadline, on_event)
+            return ended("nothing_fails", f"{_nothing_shown(drafted, interview.attempts - drafted)}; {_ADD_A_TEST}")
+        patch, after = _repair(bench, search, interview, task, before, deadline, on_event)
         if not after.passed:
-            return ended("no_patch", _why_not(search, before, after), None, after.failing)
+            return ended("no_patch", _why_not(interview, before, after), None, after.failing)
+        if found is not None:
+            said = f"with this patch a test passes that the model wrote ({found.path}), and so do all others"
+            return ended("reproduced", said, {**patch, **bench.added})
         return ended("verified", "the tests pass with this patch", patch)
 
 
@@ -141,11 +157,11 @@ def _overview(client: ChatClient, repo: Path, problem: str, options: FixOptions,
 
 
 def _repair(
-    bench: Bench, search: Search, task: _Task, before: Outcome, deadline: float, on_event: OnEvent
+    bench: Bench, search: Search, interview: Interview, task: _Task, before: Outcome, deadline: float, on_event: OnEvent
 ) -> tuple[Patch, Outcome]:
     """The best patch and the outcome with it. Each patch that repairs a part is the base for looking for the rest."""
     patch: Patch = {}
-    while not before.passed and not search.spent():
+    while not before.passed and not interview.spent():
         texts = {**bench.texts(), **patch}
         evidence = _evidence(bench, task.problem, before, texts, patch, deadline)
         ranked = suspects(evidence)
@@ -195,11 +211,16 @@ def _test_source(bench: Bench, failure: Failure) -> str:
     return ""
 
 
-def _why_not(search: Search, before: Outcome, after: Outcome) -> str:
-    if search.attempts == 0:
+def _nothing_shown(drafted: int, voted: int) -> str:
+    said = f"of {drafted} drafts no two agree on a test that shows the problem" if drafted else "all tests pass"
+    return f"{said}, and {voted} answers agree on no patch" if voted else f"{said}, so no patch could be verified"
+
+
+def _why_not(interview: Interview, before: Outcome, after: Outcome) -> str:
+    if interview.attempts == 0:
         return "nothing in the repository could be connected with what fails"
-    limit = search.spent() or "nothing is left to ask"
+    limit = interview.spent() or "nothing is left to ask"
     part = (
         f"; a part of it was repaired ({len(before.failing) - len(after.failing)} tests)" if after is not before else ""
     )
-    return f"{limit} after {search.attempts} attempts, and no patch made all tests pass{part}"
+    return f"{limit} after {interview.attempts} attempts, and no patch made all tests pass{part}"

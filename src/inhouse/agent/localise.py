@@ -63,6 +63,29 @@ def suspects(evidence: Evidence) -> list[Suspect]:
     return ranked[:MAX_SUSPECTS]
 
 
+def described(problem: str, texts: Mapping[str, str]) -> list[Suspect]:
+    """The functions that a problem's text is about, where no test fails: those it names, then by shared words.
+
+    A word weighs the more the fewer functions have it (inverse document frequency), and twice in a function's name.
+    """
+    found = [f for path, text in texts.items() if path.endswith(".py") for f in source.functions(path, text)]
+    names = [_words(f"{f.name} {f.path.removesuffix('.py')}") for f in found]
+    words = [name | _words(f.text(texts[f.path])) for f, name in zip(found, names, strict=True)]
+    wanted = _words(problem)
+    counts = {word: sum(word in all_of for all_of in words) for word in wanted}
+    ranked = []
+    for function, name, all_of in zip(found, names, words, strict=True):
+        weights = {word: math.log(1 + len(found) / counts[word]) for word in wanted & all_of}
+        score = sum(weight * (2 if word in name else 1) for word, weight in weights.items()) / math.sqrt(
+            5 + len(all_of)
+        )
+        if re.search(rf"\b{re.escape(function.short_name)}\b", problem):
+            score += 2.0
+        if score > 0 and not function.short_name.startswith("__"):
+            ranked.append(Suspect(function.path, function.name, "function", function.first, function.last, score))
+    return sorted(ranked, key=lambda suspect: -suspect.score)[:MAX_SUSPECTS]
+
+
 def _functions(evidence: Evidence, functions: list[source.Function]) -> list[Suspect]:
     spectrum = _spectrum(evidence)
     near = {} if spectrum else _near_tests(evidence.test_texts, functions)

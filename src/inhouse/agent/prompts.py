@@ -19,6 +19,8 @@ from inhouse.workspace import source
 from inhouse.workspace.calls import Call
 
 SYSTEM = "You are an expert programmer. You repair bugs with small, correct changes."
+TESTER = "You are an expert programmer. You write short, correct tests."
+_END_OF_TEST = ("\n```", "\ndef ", "\nclass ", "\n@", "\nif ", "\n#")
 LONG_FUNCTION = 80  # lines; longer ones are edited by SEARCH/REPLACE instead of written anew
 
 PLAIN_FILE = 24_000  # characters; longer files are not asked about as a whole
@@ -109,6 +111,22 @@ def anew(common: str, suspect: Suspect, texts: Mapping[str, str]) -> Prompt:
         f"should do:\n{_fenced(head)}\n\nWrite `{suspect.name}` anew, whole, so that the test passes."
     )
     return Prompt(_messages(parts), "```python\n" + head, ("\n```",))
+
+
+def for_test(common: str, suspect: Suspect, texts: Mapping[str, str], examples: Sequence[str], opening: str) -> Prompt:
+    """Ask for one test that shows the problem; `examples` are tests of the user's, `opening` begins the file.
+
+    One that holds an assertion already ends with it: the next would be about something else.
+    """
+    parts = [common, _shown(suspect, texts)]
+    if examples:
+        parts.append("It is tested like this:\n" + _fenced("\n\n\n".join(examples)))
+    parts.append(
+        f"Write one pytest test that shows the problem. It uses `{suspect.name}` as in the problem, and asserts what "
+        "the result should be: it fails now, and passes once the program is right."
+    )
+    stop = (*_END_OF_TEST, "\n    assert ") if "    assert " in opening else _END_OF_TEST
+    return Prompt((Message("system", TESTER), *_messages(parts)[1:]), f"```python\n{opening}", stop)
 
 
 def is_documented(suspect: Suspect, text: str) -> bool:

@@ -14,39 +14,17 @@ from dataclasses import dataclass, field
 
 from inhouse.agent import answers, prompts, questions
 from inhouse.agent.events import Asked, OnEvent, Tried, Verdict
+from inhouse.agent.interview import Interview, Reply
 from inhouse.agent.localise import Suspect, shifted
 from inhouse.agent.outcome import Outcome
-from inhouse.agent.prompts import Earlier, Prompt
+from inhouse.agent.prompts import Earlier
 from inhouse.agent.questions import Question
 from inhouse.agent.verify import Bench, is_better, is_repaired
-from inhouse.client.types import ChatClient, ChatRequest, FinishReason, Sampling, Usage
 from inhouse.workspace import source
 from inhouse.workspace.checkout import Patch
 from inhouse.workspace.edits import EditError
 
 _DETAIL_LINES = 8  # of a failure, in events and in what the model is told of an earlier attempt
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When to stop, and what varies the answers.
-
-    `deadline` is of time.monotonic; `tokens` are those computed, of prompts and answers (None: any number).
-    """
-
-    deadline: float
-    attempts: int
-    seed: int
-    tokens: int | None = None
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A whole answer, prefill included; `cut` when time or the limit of tokens ended it."""
-
-    text: str
-    cut: bool
-    usage: Usage
 
 
 @dataclass
@@ -87,21 +65,10 @@ _Judge = Callable[[Case, _Record, str], tuple[Verdict, str, Found | None]]  # of
 class Search:
     """Searches with one budget; no version of a file is tried twice."""
 
-    def __init__(self, client: ChatClient, bench: Bench, budget: Budget, on_event: OnEvent) -> None:
-        self._client, self._bench, self._budget, self._on_event = client, bench, budget, on_event
+    def __init__(self, interview: Interview, bench: Bench, on_event: OnEvent) -> None:
+        self._interview, self._bench, self._on_event = interview, bench, on_event
         self._seen: set[str] = set()
         self._plain: dict[str, tuple[str, str]] = {}  # path: of which version, and with which suspect's turns
-        self.attempts = 0
-        self._tokens = 0  # computed: answers, and what of the prompts was not in the cache
-
-    def spent(self) -> str:
-        """What has run out, in words; empty while there is enough of everything."""
-        budget = self._budget
-        if time.monotonic() >= budget.deadline:
-            return "time is up"
-        if budget.tokens is not None and self._tokens >= budget.tokens:
-            return "every token is used up"
-        return "every attempt is used up" if self.attempts >= budget.attempts else ""
 
     def run(self, case: Case, suspects: Sequence[Suspect]) -> Found | None:
         """The first patch that repairs all, else the best that repairs some; None when nothing helped in time."""
@@ -126,14 +93,14 @@ class Search:
         """
         ballot, record = _Ballot(), _Record(suspect)
         for number in range(voters):
-            if self.spent():
+            if self._interview.spent():
                 break
             self._attempt(case, record, number, ballot.judge)
         text = ballot.winner(voters)
         if text is None:
             return None
         patch = {**case.base, suspect.path: text}
-        after = self._bench.test(patch, case.before, self._budget.deadline)
+        after = self._bench.test(patch, case.before, self._interview.budget.deadline)
         return Found(patch, after) if is_repaired(after, case.before) else None
 
     def _turns(self, records: list[_Record]) -> Iterator[tuple[_Record, int]]:
@@ -142,7 +109,7 @@ class Search:
         Turns are shared out in proportion to the evidence (by highest averages, as seats in a parliament), so that a
         plain suspect gets most of them and no other none. Answers that came to nothing count double.
         """
-        while records and not self.spent():
+        while records and not self._interview.spent():
             record = max(records, key=lambda record: record.suspect.score / (1 + record.asked + record.fruitless))
             yield record, record.asked
 
@@ -150,14 +117,14 @@ class Search:
         """One question and what came of it; `judge` decides that (the tests, if None)."""
         suspect = record.suspect
         text = case.texts[suspect.path]
-        self.attempts += 1
+        attempt = self._interview.begin()
         ask = questions.question(suspect, text, number, plain=self._wants_plain(suspect, text))
-        self._on_event(Asked(self.attempts, suspect.label, ask.temperature))
+        self._on_event(Asked(attempt, suspect.label, ask.temperature))
         started = time.monotonic()
         prompt = questions.asked(ask, case.problem, case.common, suspect, case.texts, record.earlier)
-        seed = self._budget.seed * 1009 + self.attempts
-        drawn = questions.sampling(ask, prompt, suspect, text, seed, self._client.count_tokens)
-        reply = self._ask(prompt, drawn)
+        interview = self._interview
+        drawn = questions.sampling(ask, prompt, suspect, text, interview.seed(), interview.count_tokens)
+        reply = interview.ask(prompt, drawn)
         try:
             verdict, detail, found = (judge or self._judge)(case, record, _changed(suspect, text, ask, reply))
         except _UnchangedError as error:
@@ -167,11 +134,10 @@ class Search:
         record.asked += 1
         record.fruitless += verdict in ("unchanged", "repeated", "unusable") and ask.temperature > 0
         usage = reply.usage
-        self._tokens += usage.prompt_tokens - usage.cached_tokens + usage.completion_tokens
         spent = time.monotonic() - started
         self._on_event(
             Tried(
-                self.attempts, suspect.label, verdict, detail,
+                attempt, suspect.label, verdict, detail,
                 usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, round(spent, 2), ask.style,
             )
         )  # fmt: skip
@@ -185,30 +151,6 @@ class Search:
         mine = (_normal(suspect.path, text), suspect.name)
         return self._plain.setdefault(suspect.path, mine) == mine
 
-    def _ask(self, prompt: Prompt, sampling: Sampling) -> Reply:
-        """The answer to a prompt; it ends early when time is up or its code block is closed."""
-        pieces = [prompt.prefill]
-        usage: Usage | None = None
-        finish: FinishReason | None = None
-        stream = self._client.stream(ChatRequest(prompt.messages, sampling=sampling, prefill=prompt.prefill))
-        try:
-            for delta in stream:
-                pieces.append(delta.content)
-                usage, finish = delta.usage or usage, delta.finish or finish
-                if time.monotonic() >= self._budget.deadline:
-                    break
-                if prompt.prefill and "```" in delta.content and "".join(pieces).count("```") >= 2:
-                    finish = "stop"
-                    break
-        finally:
-            if close := getattr(stream, "close", None):
-                close()
-        text = "".join(pieces)
-        if usage is None:  # ended by us, so that the engine did not say; what it had cached is unknown
-            read = sum(self._client.count_tokens(message.content) for message in prompt.messages)
-            usage = Usage(read, 0, self._client.count_tokens(text.removeprefix(prompt.prefill)))
-        return Reply(text, finish not in ("stop", "tool_calls"), usage)
-
     def _judge(self, case: Case, record: _Record, text: str) -> tuple[Verdict, str, Found | None]:
         suspect = record.suspect
         key = _normal(suspect.path, text)
@@ -216,7 +158,7 @@ class Search:
             return "repeated", "this version has been tried", None
         self._seen.add(key)
         patch = {**case.base, suspect.path: text}
-        after = self._bench.test(patch, case.before, self._budget.deadline)
+        after = self._bench.test(patch, case.before, self._interview.budget.deadline)
         if is_repaired(after, case.before):
             return "verified", "", Found(patch, after)
         detail = _first_lines(after.summary) or "fewer tests ran than before"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inhouse.agent.outcome import Outcome, read_outcome
@@ -37,24 +37,29 @@ class Bench:
     notes: CallNotes
     environment: Mapping[str, str]
     timeout: float
+    added: Patch = field(default_factory=dict)  # tests that are there beside the user's own
+
+    def put(self, patch: Patch) -> None:
+        """Make the copy the user's files with a patch on top, and the added tests."""
+        self.checkout.put({**self.added, **patch})
 
     def run(self, command: TestCommand, deadline: float, extra: Mapping[str, str] | None = None) -> Outcome:
         """Run the tests on the copy as it is now. `deadline` is of time.monotonic."""
         seconds = max(1.0, min(self.timeout, deadline - time.monotonic()))
         environment = {**self.environment, **(extra or {})}
         result = self.runner.run(command.argv, timeout=seconds, environment=environment)
-        return read_outcome(result, command.kind, self.place, self.checkout.paths)
+        return read_outcome(result, command.kind, self.place, self.checkout.paths | self.added.keys())
 
     def test(self, patch: Patch, before: Outcome, deadline: float) -> Outcome:
         """The outcome with a patch on the user's files. Of a slow suite the tests that failed run first, alone."""
-        self.checkout.put(patch)
+        self.put(patch)
         quicker = replace(self, timeout=min(self.timeout, max(10.0, _SLOWEST_CANDIDATE * before.seconds)))
         some = self.command.only(sorted(before.failing)) if before.seconds > QUICK else None
         if some is not None and "" not in before.failing:
             first = quicker.run(some, deadline)
             if not first.passed and not first.failing < before.failing:
                 return first
-            self.checkout.put(patch)
+            self.put(patch)
         return quicker.run(self.command, deadline)
 
     def record(self, names: Sequence[str], before: Outcome, deadline: float, patch: Patch) -> Calls:
@@ -62,7 +67,7 @@ class Bench:
 
         Nothing is lost but insight when the recorder upsets the tests, so their outcome does not matter here.
         """
-        self.checkout.put(patch)
+        self.put(patch)
         variables = self.notes.prepare(names)
         if given := self.environment.get("PYTHONPATH"):
             variables["PYTHONPATH"] += os.pathsep + given
@@ -86,6 +91,8 @@ class Bench:
 
     def test_text(self, path: str) -> str:
         """The text of a test file; empty where there is none."""
+        if path in self.added:
+            return self.added[path]
         try:
             return self.checkout.text(path) if path in self.checkout.paths and is_test_file(path) else ""
         except WorkspaceError:

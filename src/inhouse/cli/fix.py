@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -39,8 +39,10 @@ exit codes:
   3    no patch was found that makes the tests pass
   4    nothing fails, so there is nothing that a patch could be verified by
   5    nothing fails, but most answers agree on a patch, and it was applied or shown (--majority)
+  6    nothing failed, but a test that the model wrote did: a patch with that test was applied or shown
   130  interrupted; nothing was changed"""
-_EXIT = {"verified": 0, "no_patch": 3, "nothing_fails": 4, "agreed": 5}
+_EXIT = {"verified": 0, "no_patch": 3, "nothing_fails": 4, "agreed": 5, "reproduced": 6}
+_DRAFTS = 8  # of a test that shows the problem, where no test fails
 _MAP_TOKENS = 1024  # at most: each repair reads the map once, and a small model reads slowly
 _ENDINGS = {signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -51,7 +53,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "fix",
         "Repair a repository whose tests fail. Works on a copy: finds the functions that the failing tests point at, "
         "lets the model write them anew, runs the tests in a sandbox without network, and keeps only a patch that "
-        "makes all of them pass. Shows it, and applies it on your yes. Tests are never edited.",
+        "makes all of them pass. Where no test fails, the model first writes one that shows the problem, and the "
+        "patch comes with it. Shows the patch, and applies it on your yes. Tests of yours are never edited.",
         'inhouse fix "Totals are wrong when an entry has two currencies"\n'
         'inhouse fix --repo ~/ledger "rounding" --test "pytest -q tests/test_money.py" --minutes 5\n'
         "inhouse fix --repo . - --yes --json < issue.txt\n"
@@ -63,7 +66,12 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--test", metavar="CMD", help="the command that runs the tests (default: found)")
     parser.add_argument(
         "--majority", type=positive, default=0, metavar="N",
-        help="where no test fails: ask N times, and keep what more than half of the answers agree on",
+        help="where no test fails and none that shows the problem can be written: ask N times, and keep what more than "
+        "half of the answers agree on",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-reproduce", action="store_true",
+        help="where no test fails: do not let the model write one that shows the problem",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws other attempts (default 0)")
     parser.add_argument("--test-timeout", type=positive, default=300, metavar="S", help="seconds a run of the tests")
@@ -96,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
         attempts=args.attempts,
         tokens=args.max_tokens,
         voters=args.majority,
+        drafts=0 if args.no_reproduce else _DRAFTS,
         seed=args.seed,
         sandboxed=_sandboxed(args),
         test_timeout=args.test_timeout,
@@ -127,6 +136,8 @@ def _report(args: argparse.Namespace, result: FixResult) -> int:
     if args.json:
         print(json.dumps(_fields(result, applied), ensure_ascii=False), flush=True)
         return _EXIT[result.status]
+    if result.reproduction and not result.patch:
+        print(f"a test that shows the problem:\n\n{result.reproduction.text}", file=sys.stderr)
     said = f"{result.reason} ({result.attempts} attempts, {result.seconds:.0f} s)"
     if result.patch:
         said += f"; applied to {', '.join(sorted(result.patch))}" if applied else "; not applied (--yes does)"
@@ -143,6 +154,7 @@ def _fields(result: FixResult, applied: bool) -> dict[str, Any]:
         "failing": list(result.failing),
         "attempts": result.attempts,
         "seconds": round(result.seconds, 2),
+        "reproduction": asdict(result.reproduction) if result.reproduction else None,
         "files": sorted(result.patch),
         "diff": result.diff,
         "applied": applied,

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.status import Status
 
 from inhouse.agent import Event, as_json
-from inhouse.agent.events import Asked, Located, Noted, Prepared, Tested, Tried
+from inhouse.agent.events import Asked, Drafted, Located, Noted, Prepared, Reproduction, Tested, Tried
 
 _SHOWN = 3  # failing tests and suspects that are named
 _MARKS = {"verified": "[green]✓[/]", "better": "[green]+[/]"}
@@ -23,6 +23,12 @@ _WORDS = {
     "failed": "does not help",
     "unchanged": "changes nothing",
     "repeated": "was tried before",
+    "unusable": "cannot be used",
+}
+_DRAFTS = {
+    "shows": "is a test that fails",
+    "passes": "is a test that passes",
+    "mistaken": "is a test that goes wrong itself",
     "unusable": "cannot be used",
 }
 
@@ -81,6 +87,14 @@ class RepairView:
                 self._doing(f"attempt {event.attempt}: {event.suspect}")
             case Tried():
                 self._line(self._tried(event))
+            case Drafted():
+                self._line(self._drafted(event))
+            case Reproduction():
+                of = f"{event.agreed} of {event.drafts} drafts agree"
+                says = next(iter(event.says.splitlines()), "")
+                self._line(
+                    f"[yellow]reproduction[/], written by the model ({of}): {escape(event.path)}: {escape(says)}"
+                )
             case Noted():
                 self._line(f"[yellow]![/] {escape(event.text)}")
 
@@ -99,6 +113,11 @@ class RepairView:
         read = event.prompt_tokens - event.cached_tokens
         spent = f"{event.seconds:.1f} s, {read} tokens read, {event.answer_tokens} written"
         return f"{mark} attempt {event.attempt}: {escape(event.suspect)} {_WORDS[event.verdict]} [dim]({spent})[/]"
+
+    def _drafted(self, event: Drafted) -> str:
+        mark = _MARKS["better"] if event.verdict == "shows" else "[dim]·[/]"
+        said = _DRAFTS[event.verdict]
+        return f"{mark} draft {event.attempt}: {escape(event.suspect)} {said} [dim]({event.seconds:.1f} s)[/]"
 
     def _line(self, text: str) -> None:
         self._console.print(text)

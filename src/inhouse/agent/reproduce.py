@@ -1,0 +1,188 @@
+"""Has the model write a test that shows the problem, where all tests of a repository pass.
+
+Several drafts are asked for and run; one that fails for what the program does counts. It is believed if another one
+says the same, or if all its values are the problem's own, for a draft alone may just expect the wrong thing. What
+comes out is a test like the user's own: the search for a patch is judged by it and by all the others. Knows nothing of
+patches.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from inhouse.agent import drafts, prompts
+from inhouse.agent.drafts import Shown
+from inhouse.agent.events import Asked, Drafted, DraftVerdict, Located, OnEvent, Reproduction
+from inhouse.agent.interview import Interview
+from inhouse.agent.localise import Suspect, described
+from inhouse.agent.outcome import Outcome
+from inhouse.agent.verify import Bench
+from inhouse.client.types import Sampling
+from inhouse.workspace.edits import EditError
+from inhouse.workspace.files import is_test_file
+from inhouse.workspace.project import TestCommand
+
+_SUSPECTS = 3  # asked about
+_RIVAL = 0.5  # of the first suspect's score that the others must have
+_AGREED = 2  # drafts that must say the same, unless one says what the problem does
+_ROOM = 320  # tokens of a draft
+_COOLEST, _HOTTEST, _STEP = 0.6, 1.0, 0.1
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A test that fails for what the program does. `assertion` is what it holds to be true.
+
+    `told`: which share of that is the problem's own words; 1 where it fails by the exception that the problem names.
+    """
+
+    path: str
+    text: str
+    says: str
+    assertion: str
+    told: float
+
+
+def reproduce(
+    interview: Interview, bench: Bench, problem: str, overview: str, count: int, before: Outcome, on_event: OnEvent
+) -> tuple[Bench, Outcome, Reproduction] | None:
+    """The bench with a test added that shows the problem, how its tests end, and that test; None where there is none.
+
+    At most `count` drafts are asked for. `before` is how the user's own tests end: they pass.
+    """
+    if bench.command.kind != "pytest":
+        return None
+    texts, tests = bench.texts(), _test_texts(bench)
+    ranked = described(problem, texts)
+    quoted = [suspect for suspect in ranked if drafts.quoted_call(suspect, problem)]
+    ranked = quoted or [suspect for suspect in ranked if suspect.score >= _RIVAL * ranked[0].score]
+    ranked = ranked[:_SUSPECTS]
+    on_event(Located(tuple(suspect.label for suspect in ranked)))
+    if not ranked:
+        return None
+    author = _Author(interview, bench, problem, overview, texts, tests, on_event)
+    found = author.drafts(ranked, count)
+    for draft, agreed in _believed(found):
+        added = replace(bench, added={draft.path: draft.text})
+        for command in (bench.command, _with_file(bench.command, draft.path)):
+            judged = replace(added, command=command) if command is not None else added
+            judged.put({})
+            outcome = judged.run(judged.command, interview.budget.deadline)
+            if _fails_by(outcome, before, draft.path):
+                shown = Reproduction(draft.path, draft.text, draft.says, agreed, author.asked)
+                on_event(shown)
+                return judged, outcome, shown
+    return None
+
+
+class _Author:
+    """Asks for drafts about one problem and runs them."""
+
+    def __init__(
+        self, interview: Interview, bench: Bench, problem: str, overview: str, texts: Mapping[str, str],
+        tests: Mapping[str, str], on_event: OnEvent,
+    ) -> None:  # fmt: skip
+        self.asked = 0
+        self._interview, self._bench, self._on_event = interview, bench, on_event
+        self._problem, self._texts, self._tests = problem, texts, tests
+        self._common = prompts.shared(problem, (), overview)
+
+    def drafts(self, suspects: Sequence[Suspect], count: int) -> list[_Draft]:
+        """The drafts that show something, in order; no more are asked for once enough agree."""
+        found: list[_Draft] = []
+        turns: Counter[int] = Counter()
+        while self.asked < count and not self._interview.spent():
+            index = max(range(len(suspects)), key=lambda i: suspects[i].score / (1 + turns[i]))
+            draft = self._draft(suspects[index], turns[index])
+            turns[index] += 1
+            self.asked += 1
+            found += [draft] if draft is not None else []
+            if max(Counter(draft.assertion for draft in found if draft.told == 1.0).values(), default=0) >= _AGREED:
+                break
+        return found
+
+    def _draft(self, suspect: Suspect, number: int) -> _Draft | None:
+        interview, started = self._interview, time.monotonic()
+        attempt = interview.begin()
+        temperature = min(_HOTTEST, _COOLEST + _STEP * (number - 1)) if number else 0.0
+        self._on_event(Asked(attempt, suspect.label, temperature))
+        shown = drafts.example(suspect, self._tests)
+        prompt = prompts.for_test(
+            self._common, suspect, self._texts, shown.tests, drafts.opening(suspect, self._problem)
+        )
+        top_p = 0.95 if temperature else 1.0
+        sampling = Sampling(
+            temperature=temperature, top_p=top_p, seed=interview.seed(), max_tokens=_ROOM, stop=prompt.stop
+        )
+        reply = interview.ask(prompt, sampling)
+        draft: _Draft | None = None
+        text = ""
+        detail = "the answer has no end"
+        verdict: DraftVerdict = "unusable"
+        if not reply.cut:
+            try:
+                text = drafts.drafted(suspect, reply.text, self._texts, self._tests)
+                path = drafts.new_path(shown.path, self._bench.checkout.paths, suspect)
+                seen = self._run(path, text)
+                if isinstance(seen, Shown):
+                    verdict, detail = "shows", seen.says
+                    said = drafts.assertion(text, seen.line)
+                    told = 1.0 if seen.named else drafts.told(said, self._problem)
+                    draft = _Draft(path, text, seen.says, said, told)
+                else:
+                    verdict, detail = ("passes" if seen == "it passes" else "mistaken"), seen
+            except EditError as error:
+                detail = str(error).splitlines()[0]
+        usage = reply.usage
+        self._on_event(
+            Drafted(
+                attempt, suspect.label, verdict, detail, text, usage.prompt_tokens, usage.cached_tokens,
+                usage.completion_tokens, round(time.monotonic() - started, 2),
+            )
+        )  # fmt: skip
+        return draft
+
+    def _run(self, path: str, text: str) -> Shown | str:
+        """How a draft fails, alone where that can be asked for."""
+        bench = replace(self._bench, added={path: text})
+        bench.put({})
+        command = _with_file(bench.command, path) or bench.command
+        return drafts.shown(bench.run(command, self._interview.budget.deadline), path, self._problem)
+
+
+def _believed(found: Sequence[_Draft]) -> list[tuple[_Draft, int]]:
+    """The drafts to believe in, the best first, each assertion once; and how many hold the same to be true.
+
+    Those in the problem's own words come first, and need no other to agree with them.
+    """
+    agreed = Counter(draft.assertion for draft in found)
+    first = {draft.assertion: draft for draft in reversed(found)}
+    believed = [draft for draft in first.values() if agreed[draft.assertion] >= _AGREED or draft.told == 1.0]
+    best = sorted(believed, key=lambda draft: (-draft.told, -agreed[draft.assertion], found.index(draft)))
+    return [(draft, agreed[draft.assertion]) for draft in best]
+
+
+def _fails_by(outcome: Outcome, before: Outcome, path: str) -> bool:
+    """Whether the tests at `path` fail and all that ran before pass as they did."""
+    failing = [id for id in outcome.failing if id]
+    if not failing or outcome.stopped or not all(id.startswith(f"{path}::") for id in failing):
+        return False
+    return before.ran is None or (outcome.ran is not None and outcome.ran > before.ran)
+
+
+def _with_file(command: TestCommand, path: str) -> TestCommand | None:
+    """The command with one more file to run; alone, unless the user's own command names others."""
+    if not isinstance(command.argv, str):
+        return command.only([path])
+    if any(sign in command.argv for sign in "|&;<>`$()\n"):
+        return None
+    return TestCommand(f"{command.argv} {shlex.quote(path)}", command.kind)
+
+
+def _test_texts(bench: Bench) -> dict[str, str]:
+    paths = sorted(path for path in bench.checkout.paths if path.endswith(".py") and is_test_file(path))
+    return {path: text for path in paths if (text := bench.test_text(path))}
