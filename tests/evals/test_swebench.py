@@ -104,7 +104,7 @@ def test_gold_patches_resolve_all_and_empty_ones_none(bench: Path) -> None:
 def test_the_agent_repairs_without_a_failing_test(bench: Path) -> None:
     edit = {"path": "median.py", "old_str": "return v[", "new_str": "return sorted(v)["}
     run = {"command": "python3 -c 'from median import median; assert median([3, 1, 2]) == 2'"}
-    server = Server(("str_replace", edit), ("bash", run), ("finish", {"summary": "It sorts now."}))
+    server = Server(("bash", run), ("str_replace", edit), ("bash", run), ("finish", {"summary": "It sorts now."}))
     command = [
         sys.executable, "-m", "inhouse", "eval", "swebench", "--dataset", str(bench / "set.jsonl"), "--repos",
         str(bench / "clones"), "--instances", "acme__median-1", "--url", server.url, "--json",
@@ -113,7 +113,7 @@ def test_the_agent_repairs_without_a_failing_test(bench: Path) -> None:
     server.close()
     report = json.loads(done.stdout)
     assert (report["resolved"], report["classes"]) == (1, {"resolved": 1}), (done.stderr, report)
-    assert report["tokens"] == 3 * (90 - 60 + 9)
+    assert report["tokens"] == 4 * (90 - 60 + 9)
     said = server.asked[0]["messages"]
     assert "median is wrong" in said[-1]["content"]
     assert "the repair" not in json.dumps(said), "what came later is told"
@@ -183,7 +183,7 @@ def test_the_model_is_packed_where_the_user_keeps_such_copies(
     before = sorted(packed_root.iterdir())
     options = argparse.Namespace(
         predictions=None, solver="fix", model=str(tmp_path / "tiny.gguf"), url=None, threads=1, minutes=1.0, context=None,
-        no_pack=False, python=None,
+        no_pack=False, python=None, kv="f16",
     )  # fmt: skip
     with solver(options):
         assert list((tmp_path / "packed").glob("*/*.safetensors"))
