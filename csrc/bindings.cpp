@@ -161,8 +161,9 @@ void attention(Ops& ops, int heads, int kv_heads, int head_dim, int rotary_dim, 
   const auto number = key_scales ? nb::dtype<int8_t>() : nb::dtype<uint16_t>();
   require(keys.dtype() == number && values.dtype() == number, "attention: halves, or int8 with scales");
   const size_t scales = static_cast<size_t>(kv_heads) * values.shape(1);
+  const size_t for_keys = scales * static_cast<size_t>(scale_groups(head_dim));
   require(key_scales.has_value() == value_scales.has_value() &&
-              (!key_scales || (static_cast<int64_t>(key_scales->size()) == static_cast<int64_t>(scales) * scale_groups(head_dim) && value_scales->size() == scales)),
+              (!key_scales || (key_scales->size() == for_keys && value_scales->size() == scales)),
           "attention: scales of the cache");
   const KvHead first{keys.data(), values.data(), key_scales ? key_scales->data() : nullptr,
                      value_scales ? value_scales->data() : nullptr};

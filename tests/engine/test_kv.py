@@ -1,4 +1,4 @@
-"""Keys and values as int8: near the exact ones, half as large, and remembered bit for bit by no other kind's engine."""
+"""Keys and values as int8: near the exact ones, smaller, and remembered bit for bit by no other kind's engine."""
 
 from __future__ import annotations
 

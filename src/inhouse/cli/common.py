@@ -52,7 +52,7 @@ def add_kv(parser: argparse.ArgumentParser) -> None:
         "--kv",
         choices=KV_NAMES,
         default="f16",
-        help="how keys and values of past tokens are kept; int8 (or q8_0) takes half the memory (default: f16)",
+        help="how keys and values of past tokens are kept; int8 (or q8_0) takes about half the memory (default: f16)",
     )
 
 

@@ -43,10 +43,10 @@ class LLM:
     """A model, its tokenizer, and the memory of its last conversations.
 
     `threads`: of the CPU backend, default all processors. `kv`: how it keeps keys and values, "f16" or "int8", which
-    takes half the memory and is less exact. `context`: the most tokens of prompt and answer together,
-    default 32,768 or what the model and the memory allow. `cache_bytes`: of memory for past
-    conversations, `cache_dir` a directory for those to outlive the process, `cache_disk` its bytes. Messages and tools
-    are dicts in OpenAI's shape; `template_flags` are switches of the model's chat template, such as enable_thinking.
+    takes about half the memory and is less exact. `context`: the most tokens of prompt and answer together, default
+    32,768 or what the model and the memory allow. `cache_bytes`: of memory for past conversations, `cache_dir` a
+    directory for those to outlive the process, `cache_disk` its bytes. Messages and tools are dicts in OpenAI's shape;
+    `template_flags` are switches of the model's chat template, such as enable_thinking.
 
     A GGUF file is packed for the CPU's kernels on first use (`pack`): the copy is kept in `packed_root` and found from
     then on; `packing(done, total)` is called as it is written. Where there is no room, the file is used as it is.
