@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 from inhouse.agent import Event, FixOptions, FixResult, fix
 from inhouse.client.scripted import Line, ScriptedClient
@@ -49,6 +52,23 @@ class Repository:
 
     root: Path
     events: list[Event] = field(default_factory=list)
+
+    @classmethod
+    def made(cls, folder: Path, tests: str) -> Repository:
+        """The program below `folder`, with these tests. Skips the test where no sandbox is to be had."""
+        if shutil.which("bwrap") is None:
+            pytest.skip("bubblewrap is not installed")
+        repository = cls(folder / "repository")
+        repository.write("shop/__init__.py", "")
+        repository.write("shop/prices.py", PROGRAM)
+        repository.write("tests/test_prices.py", tests)
+        # Our own environment's plugins take a second to load, at each of a hundred runs.
+        plugins = " ".join(f"-p no:{name}" for name in ("schemathesis", "hypothesispytest", "anyio", "timeout"))
+        repository.write("pytest.ini", f"[pytest]\naddopts = {plugins}\n")
+        repository.git("init", "--quiet")
+        repository.git("add", ".")
+        repository.git("commit", "--quiet", "-m", "first")
+        return repository
 
     def write(self, path: str, text: str) -> None:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -18,21 +17,7 @@ from inhouse.workspace.checkout import apply
 @pytest.fixture
 def shop(tmp_path: Path, scratch: Path) -> Repository:
     """A repository with one bug and a test that shows it."""
-    if shutil.which("bwrap") is None:
-        pytest.skip("bubblewrap is not installed")
-    root = tmp_path / "repository"
-    root.mkdir()
-    repository = Repository(root)
-    repository.write("shop/__init__.py", "")
-    repository.write("shop/prices.py", PROGRAM)
-    repository.write("tests/test_prices.py", TESTS)
-    # Our own environment's plugins take a second to load, at each of a hundred runs.
-    plugins = " ".join(f"-p no:{name}" for name in ("schemathesis", "hypothesispytest", "anyio", "timeout"))
-    repository.write("pytest.ini", f"[pytest]\naddopts = {plugins}\n")
-    repository.git("init", "--quiet")
-    repository.git("add", ".")
-    repository.git("commit", "--quiet", "-m", "first")
-    return repository
+    return Repository.made(tmp_path, TESTS)
 
 
 def test_a_repair_is_verified_and_nothing_is_touched_before_it_is_applied(shop: Repository, scratch: Path) -> None:

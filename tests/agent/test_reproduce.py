@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -27,20 +26,7 @@ QUOTED = "total([1, 2]) gives 2 instead of 3."
 @pytest.fixture
 def shop(tmp_path: Path, scratch: Path) -> Repository:
     """A repository with one bug that no test shows."""
-    if shutil.which("bwrap") is None:
-        pytest.skip("bubblewrap is not installed")
-    root = tmp_path / "repository"
-    root.mkdir()
-    repository = Repository(root)
-    repository.write("shop/__init__.py", "")
-    repository.write("shop/prices.py", PROGRAM)
-    repository.write("tests/test_prices.py", DISCOUNT)
-    plugins = " ".join(f"-p no:{name}" for name in ("schemathesis", "hypothesispytest", "anyio", "timeout"))
-    repository.write("pytest.ini", f"[pytest]\naddopts = {plugins}\n")
-    repository.git("init", "--quiet")
-    repository.git("add", ".")
-    repository.git("commit", "--quiet", "-m", "first")
-    return repository
+    return Repository.made(tmp_path, DISCOUNT)
 
 
 def verdicts(shop: Repository) -> list[str]:

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from inhouse.agent.localise import Suspect
 from inhouse.agent.outcome import Outcome
@@ -21,6 +22,7 @@ from inhouse.workspace.files import is_test_file
 
 _EXAMPLES = 2  # tests shown of a suspect
 _LONGEST_EXAMPLE = 25  # lines
+_FILES = 4096  # whose names are remembered from one draft to the next
 _RAISED = re.compile(r"^(?:[\w.]+\.)?(\w+)(?::|$)")
 _SPEAKS_OF_ERRORS = re.compile(
     r"crash|exception|error|raise|traceback|fail|reject|refuse|invalid|accept", re.IGNORECASE
@@ -205,8 +207,7 @@ def _imports(
     """The import statements that bind `names`, as far as anything tells what they are."""
     said: dict[str, str] = {}
     for text in [*texts.values(), *test_texts.values()]:
-        for statement in (source.parse(text) or ast.Module([], [])).body:
-            said |= {name: line for name, line in _bindings(statement).items() if name not in said}
+        said = _imported(text) | said
     answered: dict[str, str] = {}
     for statement in tree.body:
         answered |= _bindings(statement)
@@ -252,6 +253,16 @@ def _bindings(statement: ast.stmt) -> dict[str, str]:
     return {}
 
 
+@lru_cache(_FILES)
+def _imported(text: str) -> dict[str, str]:
+    """Name to the first import statement of a file that binds it."""
+    tree, found = source.parse(text), dict[str, str]()
+    for statement in tree.body if tree else ():
+        found = _bindings(statement) | found
+    return found
+
+
+@lru_cache(_FILES)
 def _definitions(text: str) -> frozenset[str]:
     tree = source.parse(text)
     found: set[str] = set()

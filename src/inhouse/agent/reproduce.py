@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from inhouse.agent import drafts, prompts
-from inhouse.agent.drafts import Shown
+from inhouse.agent.drafts import Example, Shown
 from inhouse.agent.events import Asked, Drafted, DraftVerdict, Located, OnEvent, Reproduction
 from inhouse.agent.interview import Interview
 from inhouse.agent.localise import Suspect, described
@@ -94,10 +94,11 @@ class _Author:
     def drafts(self, suspects: Sequence[Suspect], count: int) -> list[_Draft]:
         """The drafts that show something, in order; no more are asked for once enough agree."""
         found: list[_Draft] = []
+        examples = [drafts.example(suspect, self._tests) for suspect in suspects]
         turns: Counter[int] = Counter()
         while self.asked < count and not self._interview.spent():
             index = max(range(len(suspects)), key=lambda i: suspects[i].score / (1 + turns[i]))
-            draft = self._draft(suspects[index], turns[index])
+            draft = self._draft(suspects[index], examples[index], turns[index])
             turns[index] += 1
             self.asked += 1
             found += [draft] if draft is not None else []
@@ -105,12 +106,11 @@ class _Author:
                 break
         return found
 
-    def _draft(self, suspect: Suspect, number: int) -> _Draft | None:
+    def _draft(self, suspect: Suspect, shown: Example, number: int) -> _Draft | None:
         interview, started = self._interview, time.monotonic()
         attempt = interview.begin()
         temperature = min(_HOTTEST, _COOLEST + _STEP * (number - 1)) if number else 0.0
         self._on_event(Asked(attempt, suspect.label, temperature))
-        shown = drafts.example(suspect, self._tests)
         prompt = prompts.for_test(
             self._common, suspect, self._texts, shown.tests, drafts.opening(suspect, self._problem)
         )

@@ -46,7 +46,7 @@ class Named:
 def go_modules(root: Path, paths: Iterable[str]) -> dict[str, str]:
     """The Go modules among a repository's files: module path to folder ("" for the root), innermost first."""
     found: dict[str, str] = {}
-    for path in sorted((path for path in paths if Path(path).name == "go.mod"), key=len, reverse=True):
+    for path in sorted((path for path in paths if f"/{path}".endswith("/go.mod")), key=len, reverse=True):
         file = root / path
         stated = _GO_MODULE.search(file.read_text("utf-8", errors="replace")) if file.is_file() else None
         if stated:

@@ -50,7 +50,8 @@ class Bench:
         environment = {**self.environment, **(extra or {})}
         result = self.runner.run(command.argv, timeout=seconds, environment=environment)
         paths = self.checkout.paths | self.added.keys()
-        return read_outcome(result, command.kind, self.place, paths, go_modules(self.checkout.root, paths))
+        modules = go_modules(self.checkout.root, paths) if command.kind == "other" else {}
+        return read_outcome(result, command.kind, self.place, paths, modules)
 
     def test(self, patch: Patch, before: Outcome, deadline: float) -> Outcome:
         """The outcome with a patch on the user's files. Of a slow suite the tests that failed run first, alone."""

@@ -25,7 +25,7 @@ from inhouse.engine.runner import CHUNK, F32, ModelRunner, Work
 _LOG = logging.getLogger("inhouse.engine")
 
 QUANTUM = 0.08  # seconds of a pass over a chunk before others have their turn, or half a layer where that takes longer
-LONGEST_LAYER = 0.5  # seconds that a pass over a chunk may spend in one layer; others wait for half of that at most
+LONGEST_LAYER = 0.32  # seconds that a pass over a chunk may spend in one layer; others wait for about half of that
 SMALLEST_CHUNK, FIRST_CHUNK = 128, 256  # tokens
 SHARED = 64  # tokens of a prompt that another is just computing: worth waiting for
 
