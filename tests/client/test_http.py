@@ -197,3 +197,25 @@ def test_prefill_is_the_beginning_of_the_answer() -> None:
     body = json.loads(asked[0].content)
     assert body["messages"][-1] == {"role": "assistant", "content": "Oh, "}
     assert body["continue_final_message"] is True
+
+
+def test_grammars_are_sent_as_a_response_format() -> None:
+    http, asked, _ = client(sse(*HELLO))
+    complete(http, ChatRequest(ASK.messages, grammar='start: "Hello"'))
+    assert json.loads(asked[0].content)["response_format"] == {"type": "grammar", "grammar": 'start: "Hello"'}
+
+
+def test_a_server_that_knows_no_grammars_is_asked_without() -> None:
+    refusal = {"error": {"message": "Invalid value: 'grammar'", "param": "response_format.type"}}
+    http, asked, pauses = client(httpx2.Response(400, json=refusal), sse(*HELLO), sse(*HELLO))
+    request = ChatRequest(ASK.messages, grammar='start: "Hello"')
+    assert [complete(http, request).message.content for _ in range(2)] == ["Hello", "Hello"]
+    assert ["response_format" in json.loads(request.content) for request in asked] == [True, False, False]
+    assert pauses == []
+
+
+def test_other_refusals_stay_what_they_are() -> None:
+    http, asked, _ = client(httpx2.Response(400, json={"error": {"message": "the context length is exceeded"}}))
+    with pytest.raises(ContextLengthError):
+        complete(http, ChatRequest(ASK.messages, grammar='start: "Hello"'))
+    assert len(asked) == 1

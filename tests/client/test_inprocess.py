@@ -31,13 +31,14 @@ class RecordingEngine:
         tools: Sequence[Mapping[str, Any]] | None = None,
         prefill: str = "",
         *,
+        grammar: str | None = None,
         template_flags: Mapping[str, Any] | None = None,
         progress: Callable[[int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Generator[Chunk]:
         self.asked = SimpleNamespace(
-            messages=messages, params=params, tools=tools, prefill=prefill, flags=template_flags,
-            progress=progress, cancelled=cancelled,
+            messages=messages, params=params, tools=tools, prefill=prefill, grammar=grammar,
+            flags=template_flags, progress=progress, cancelled=cancelled,
         )  # fmt: skip
         try:
             yield from self.chunks
@@ -76,14 +77,14 @@ def test_every_field_of_a_request_reaches_the_engine() -> None:
     schema = {"type": "object", "properties": {"at": {"type": "integer"}}}
     seen: list[int] = []
     request = ChatRequest(
-        messages, [Tool("look", "Looks.", schema)], sampling, "So", 512,
+        messages, [Tool("look", "Looks.", schema)], sampling, "So", 512, 'start: "So"',
         cancelled=lambda: True, progress=lambda done, total: seen.extend((done, total)),
     )  # fmt: skip
     client = InProcessClient(engine, template_flags={"enable_thinking": False})
     assert complete(client, request).message.content == "So"
     assert engine.asked.flags == {"enable_thinking": False}
     assert engine.asked.params == SamplingParams(0.5, 30, 0.9, 0.1, 0.2, 0.3, 1.1, 7, ("x",), 100, reasoning_budget=512)
-    assert engine.asked.prefill == "So"
+    assert (engine.asked.prefill, engine.asked.grammar) == ("So", 'start: "So"')
     engine.asked.progress(3, 9)
     assert (seen, engine.asked.cancelled()) == ([3, 9], True)
     function = {"name": "look", "arguments": '{"at": 1}'}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,14 @@ def test_the_client_streams_from_the_engine() -> None:
     assert (answer.finish, answer.usage.completion_tokens) == ("stop", 3)
     thinking = InProcessClient(parrot("Hm.", "</think>", "Yes."), template_flags={"thinking": True})
     assert complete(thinking, ChatRequest([Message("user", "Hi")])).message.reasoning == "Hm."
+
+
+def test_an_answer_fits_its_grammar() -> None:
+    client = InProcessClient(parrot("No", "!!"))
+    request = ChatRequest([Message("user", "Hi")], prefill="I say ", grammar='start: "I say " /yes|aye/')
+    assert complete(client, request).message.content in ("I say yes", "I say aye")
+    with pytest.raises(ParameterError, match="begins with 'You say'"):
+        complete(client, replace(request, prefill="You say"))
 
 
 def test_importing_the_package_does_not_load_an_engine() -> None:

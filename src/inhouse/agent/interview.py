@@ -66,7 +66,10 @@ class Interview:
         pieces = [prompt.prefill]
         usage: Usage | None = None
         finish: FinishReason | None = None
-        stream = self._client.stream(ChatRequest(prompt.messages, sampling=sampling, prefill=prompt.prefill))
+        request = ChatRequest(
+            prompt.messages, sampling=sampling, prefill=prompt.prefill, grammar=prompt.grammar or None
+        )
+        stream = self._client.stream(request)
         try:
             for delta in stream:
                 pieces.append(delta.content)

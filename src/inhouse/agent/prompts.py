@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from inhouse.agent import forms
 from inhouse.agent.localise import Suspect
 from inhouse.agent.outcome import Failure
 from inhouse.client.types import Message
@@ -25,6 +26,7 @@ LONG_FUNCTION = 80  # lines; longer ones are edited by SEARCH/REPLACE instead of
 
 PLAIN_FILE = 24_000  # characters; longer files are not asked about as a whole
 
+_PYTHON = "```python\n"
 _MAX_CALLS = 6  # shown of a suspect
 _MAX_NEIGHBOURS = 6  # functions shown by their signature
 _MAX_PROBLEM = 4000  # characters
@@ -32,9 +34,12 @@ _MAX_PROBLEM = 4000  # characters
 
 @dataclass(frozen=True)
 class Prompt:
+    """A question, how its answer begins, what ends it, and the form it must have ("": any)."""
+
     messages: tuple[Message, ...]
     prefill: str
     stop: tuple[str, ...]
+    grammar: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,21 +79,23 @@ def for_suspect(
         )
     if suspect.kind == "lines":
         ask, prefill = "Write the corrected version of exactly these lines.", _opening(suspect)
+        grammar = forms.code_block(prefill)
     elif suspect.last - suspect.first >= LONG_FUNCTION:
         ask = (
             f"Change `{suspect.name}` so that the test passes. Answer with a block of this form, the lines to replace "
-            "copied exactly:\n<<<<<<< SEARCH\nold lines\n=======\nnew lines\n>>>>>>> REPLACE"
+            f"copied exactly:\n{forms.SEARCH}old lines\n{forms.DIVIDER}new lines\n{forms.REPLACE}"
         )
-        prefill = "<<<<<<< SEARCH\n"
+        prefill, grammar = forms.SEARCH, forms.replacement(suspect_text(suspect, text).split("\n"))
     else:
         ask = f"Write the corrected version of `{suspect.name}`, whole, so that the test passes."
-        prefill = "```python\n" + _head(suspect, text)
+        head = _head(suspect, text)
+        prefill, grammar = _PYTHON + head, forms.code_block(_PYTHON, head)
     if explain:
         parts.append(f"{ask} First say in one or two sentences what is wrong, then write one code block.")
         return Prompt(_messages(parts), "", ("\n```\n",))
     parts.append(ask)
-    stop = (">>>>>>> REPLACE",) if prefill.startswith("<") else ("\n```",)
-    return Prompt(_messages(parts), prefill, stop)
+    stop = (forms.REPLACE,) if prefill == forms.SEARCH else ("\n```",)
+    return Prompt(_messages(parts), prefill, stop, grammar)
 
 
 def plain(problem: str, path: str, text: str) -> tuple[Message, ...]:
@@ -110,7 +117,7 @@ def anew(common: str, suspect: Suspect, texts: Mapping[str, str]) -> Prompt:
         f"The implementation of `{suspect.name}` in {suspect.path} is wrong and will be replaced. This is what it "
         f"should do:\n{_fenced(head)}\n\nWrite `{suspect.name}` anew, whole, so that the test passes."
     )
-    return Prompt(_messages(parts), "```python\n" + head, ("\n```",))
+    return Prompt(_messages(parts), _PYTHON + head, ("\n```",), forms.code_block(_PYTHON, head))
 
 
 def for_test(common: str, suspect: Suspect, texts: Mapping[str, str], examples: Sequence[str], opening: str) -> Prompt:
@@ -126,7 +133,7 @@ def for_test(common: str, suspect: Suspect, texts: Mapping[str, str], examples: 
         "the result should be: it fails now, and passes once the program is right."
     )
     stop = (*_END_OF_TEST, "\n    assert ") if "    assert " in opening else _END_OF_TEST
-    return Prompt((Message("system", TESTER), *_messages(parts)[1:]), f"```python\n{opening}", stop)
+    return Prompt((Message("system", TESTER), *_messages(parts)[1:]), _PYTHON + opening, stop)
 
 
 def is_documented(suspect: Suspect, text: str) -> bool:
@@ -147,7 +154,7 @@ def _messages(parts: Sequence[str]) -> tuple[Message, ...]:
 
 
 def _opening(suspect: Suspect) -> str:
-    return "```python\n" if suspect.path.endswith(".py") else "```\n"
+    return _PYTHON if suspect.path.endswith(".py") else "```\n"
 
 
 def _head(suspect: Suspect, text: str) -> str:

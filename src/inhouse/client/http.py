@@ -25,6 +25,7 @@ from inhouse.errors import ContextLengthError, InhouseError, PeerError
 
 _TRIES = 5
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_REFUSED = frozenset({400, 422})
 _LONGEST_PAUSE = 60.0
 _SILENCE = 900.0  # seconds without a byte: a long prompt on a small machine
 _LOOK = 0.05
@@ -61,9 +62,20 @@ class HttpClient:
         self._model = model
         self._flags = dict(template_flags or {})
         self._pause = pause
+        self._grammars = True  # whether the server takes them, as far as is known
 
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
-        """The answer as it comes. Raises PeerError, and ContextLengthError where the server says that it is that."""
+        """The answer as it comes; servers that know no grammars are asked without.
+
+        Raises PeerError, and ContextLengthError where the server says that it is that.
+        """
+        try:
+            yield from self._tries(request)
+        except _NoGrammarsError:
+            self._grammars = False
+            yield from self._tries(request)
+
+    def _tries(self, request: ChatRequest) -> Iterator[Delta]:
         for attempt in range(_TRIES):
             begun = False
             try:
@@ -168,6 +180,8 @@ class HttpClient:
             after = response.headers.get("retry-after", "")
             seconds = float(after) if after.replace(".", "", 1).isdigit() else None
             return _TryAgainError(f"HTTP {response.status_code}: {_short(text)}", seconds)
+        if response.status_code in _REFUSED and "response_format" in text and self._grammars:
+            return _NoGrammarsError()
         return self._error(response.status_code, text)
 
     def _error(self, status: int, text: str) -> InhouseError:
@@ -196,6 +210,8 @@ class HttpClient:
         if request.prefill:
             messages.append({"role": "assistant", "content": request.prefill})
             body |= {"continue_final_message": True, "add_generation_prompt": False}
+        if request.grammar is not None and self._grammars:
+            body["response_format"] = {"type": "grammar", "grammar": request.grammar}
         if request.thinking_budget is not None:
             body["reasoning_budget"] = request.thinking_budget
         if self._flags:
@@ -240,6 +256,10 @@ class _TryAgainError(Exception):
     def __init__(self, said: str, after: float | None = None) -> None:
         super().__init__(said)
         self.after = after
+
+
+class _NoGrammarsError(Exception):
+    """The server knows no such `response_format`."""
 
 
 @dataclass

@@ -63,11 +63,12 @@ class Engine(Protocol[Params]):
         tools: Sequence[Mapping[str, Any]] | None = None,
         prefill: str = "",
         *,
+        grammar: str | None = None,
         template_flags: Mapping[str, Any] | None = None,
         progress: Callable[[int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Generator[EngineChunk]:
-        """One answer; closing the generator ends it."""
+        """One answer, which with its prefill fits `grammar`; closing the generator ends it."""
 
     def count_tokens(self, text: str) -> int: ...
 
@@ -106,6 +107,7 @@ class InProcessClient:
             params,
             tools,
             request.prefill,
+            grammar=request.grammar,
             template_flags=self._flags,
             progress=request.progress,
             cancelled=request.cancelled,

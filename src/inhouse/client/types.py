@@ -71,6 +71,7 @@ class ChatRequest:
     sampling: Sampling = field(default_factory=Sampling)
     prefill: str = ""  # the beginning of the assistant's answer, given; the answer continues it
     thinking_budget: int | None = None  # tokens of reasoning at most, for models and servers that can keep to it
+    grammar: str | None = None  # what the answer, prefill included, must be (Lark), where that can be enforced
     cancelled: Callable[[], bool] | None = field(default=None, compare=False)  # true: end the answer as "cancelled"
     progress: Callable[[int, int], None] | None = field(default=None, compare=False)  # (done, total) of the prompt
 

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inhouse.engine.completion import Chunk, Completion, collect
+from inhouse.engine.constraints import Constraint
 from inhouse.engine.events import Event, Failure, OnEvent
 from inhouse.engine.events import Progress as EngineProgress
 from inhouse.engine.generation import Request
@@ -160,13 +161,18 @@ class LLM:
         tools: Tools = None,
         prefill: str = "",
         *,
+        grammar: str | None = None,
         template_flags: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
         cancelled: Cancelled | None = None,
     ) -> Generator[Chunk]:
-        """`chat`, token by token; see `stream`."""
+        """`chat`, token by token; see `stream`. What comes, with `prefill` before it, fits `grammar` (Lark's notation).
+
+        Raises ParameterError for a grammar that cannot be enforced or that `prefill` breaks.
+        """
+        constraint = Constraint(grammar=grammar) if grammar else None
         request = self._engine.chat_request(
-            messages, params or SamplingParams(), tools, prefill, template_flags or {}, "interactive", None
+            messages, params or SamplingParams(), tools, prefill, template_flags or {}, "interactive", constraint
         )
         return self._run(request, progress, cancelled)
 
