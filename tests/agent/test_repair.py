@@ -110,6 +110,7 @@ def test_the_question_holds_problem_test_message_code_and_values(shop: Repositor
     assert "assert 2 == 3" in asked
     assert "total(prices=[1, 2]) returned 2" in asked
     assert shop.requests[0].prefill == '```python\ndef total(prices):\n    """The sum of the prices."""\n'
+    assert "CODE" in (shop.requests[0].grammar or "")  # it is held to its form; which form, see test_forms
 
 
 def test_questions_with_tests_begin_alike_so_that_an_engine_reads_them_once(shop: Repository) -> None:
