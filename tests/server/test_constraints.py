@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,10 @@ import pytest
 from asking import ASKERS, Asker, Question
 from live import Claude, Client, Serve
 from pydantic import BaseModel
+
+from inhouse.client.http import HttpClient
+from inhouse.client.types import ChatRequest, Message, complete
+from inhouse.errors import PeerError
 
 CHOICE = {
     "type": "object",
@@ -123,6 +128,15 @@ def test_a_regex_and_a_grammar(tiny: str, ask: Asker) -> None:
     assert answer.finish == "stop"
     told = 'start: animal "s" ("," animal "s")?\nanimal: "cat" | "dog"'
     assert re.fullmatch("(cat|dog)s(,(cat|dog)s)?", ask(tiny, said("Hello", grammar=told)).text)
+
+
+def test_our_own_client_binds_what_follows_a_given_beginning(tiny: str) -> None:
+    request = ChatRequest([Message("user", "Well?")], prefill="I say ", grammar='start: "I say " /yes|aye/')
+    http = HttpClient(f"{tiny}/v1", "tiny")
+    assert complete(http, request).message.content in ("I say yes", "I say aye")
+    with pytest.raises(PeerError, match="begins with 'You say '"):
+        complete(http, replace(request, prefill="You say "))
+    http.close()
 
 
 @pytest.mark.parametrize("stream", [False, True])
