@@ -1,6 +1,7 @@
 # Every target sets up what it needs; a second run starts in seconds.
 PYTHON  ?= python3
 SEED    ?= 0
+JOBS    ?= auto
 VENV    := .venv
 BIN     := $(VENV)/bin
 SOURCES := $(wildcard csrc/*.cpp csrc/*.h csrc/isa/*) CMakeLists.txt pyproject.toml
@@ -32,8 +33,8 @@ lint: $(VENV)/built ## ruff, mypy --strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint ## lint, then every test that needs no model
-	$(BIN)/pytest
+test: lint ## lint, then every test that needs no model, JOBS files at once (auto: one for each core)
+	$(BIN)/pytest -n $(JOBS) --maxprocesses 8 --dist loadfile
 
 test-model: $(VENV)/built $(VENV)/peer ## the tests that need the starter model and llama.cpp
 	$(BIN)/inhouse pull starter

@@ -6,6 +6,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 seed=${SEED:-0}
 PATH=$root/.venv/bin:$PATH
 export PATH PYTHONDONTWRITEBYTECODE=1
+export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 # the plugins of this project's own tests take seconds to load, each time
 
 problem=$(cat "$root/examples/ledger.issue.txt")
 inhouse pull starter

@@ -24,6 +24,14 @@ def packed_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield root
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_plugins() -> Iterator[None]:
+    """The tests of little repositories, which tests run, do without the plugins that ours need: they take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Reference data that lies beside a development checkout; tests that need it are skipped elsewhere."""

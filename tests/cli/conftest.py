@@ -25,6 +25,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "PIP_NO_INDEX": "1",
         "HF_ENDPOINT": "http://127.0.0.1:9",
         "TERM": "dumb",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
 
 

@@ -36,10 +36,8 @@ def repository(tmp_path: Path) -> Path:
 
 
 def without_a_test(root: Path) -> None:
-    """Makes the tests pass, and their runs quick: our own environment's plugins take seconds to load."""
+    """Makes the tests pass."""
     (root / "test_m.py").write_text("import m\n\n\ndef test_it_is_there():\n    assert m.one\n")
-    plugins = " ".join(f"-p no:{name}" for name in ("schemathesis", "hypothesispytest", "anyio", "timeout"))
-    (root / "pytest.ini").write_text(f"[pytest]\naddopts = {plugins}\n")
 
 
 def arguments(root: Path, **given: object) -> argparse.Namespace:

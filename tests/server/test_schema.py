@@ -10,6 +10,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
+from hypothesis.internal.cache import LRUCache
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 from live import Serve
@@ -23,6 +24,7 @@ def same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hypothesis also draws constants of the project's modules that happen to be loaded: not here, so that the
     requests do not depend on which other tests ran before."""
     monkeypatch.setattr(providers, "_get_local_constants", Constants)
+    monkeypatch.setattr(providers, "CONSTANTS_CACHE", LRUCache(1024))  # what earlier tests drew from
 
 
 @pytest.mark.usefixtures("same_draws")

@@ -50,14 +50,14 @@ for place in / /usr /etc /proc/sys/kernel; do
 done
 if (: >> /proc/sys/kernel/core_pattern) 2>/dev/null; then echo 'kernel settings can be written'; exit 1; fi
 echo confined"""
-_KEPT_VARIABLES = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TERM")
+_KEPT_VARIABLES = ("PYTEST_DISABLE_PLUGIN_AUTOLOAD",)
 _INSTALL = (
     "install it (Debian, Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap; Arch: pacman -S bubblewrap)"
 )
 
 
-def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a command may see of the caller's environment: language, time zone and terminal, nothing else."""
+def _scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a command may see of the caller's environment: what decides how tests run, and says nothing of the user."""
     return {name: environment[name] for name in _KEPT_VARIABLES if name in environment}
 
 
@@ -172,6 +172,7 @@ class Sandbox:
             "LANG": "C.UTF-8",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONHASHSEED": "0",
+            **_scrubbed(os.environ),
             **self.environment,
         }
 
@@ -258,7 +259,8 @@ class Unconfined:
     ) -> Iterator[Launch]:
         """As `Sandbox.launch`."""
         path = os.pathsep.join([*map(str, self.path), "/usr/local/bin", "/usr/bin", "/bin"])
-        variables = {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", **self.environment}
+        fixed = {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
+        variables = {**fixed, **_scrubbed(os.environ), **self.environment}
         argv = limited(as_argv(command), limits or self.limits, _program("prlimit", "install util-linux"))
         yield Launch(argv, {**variables, **(environment or {})}, self.root / (cwd or ""))
 
