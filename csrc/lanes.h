@@ -1,6 +1,7 @@
 // The primitives that an instruction set supplies before it includes anything else, and what follows from them:
 //
 //   kLanes, kTileTokens         rows per vector V; tokens whose sums fit the registers
+//   kManyTokens                 from so many on, packed K formats are unpacked first (0: never, where it was not measured)
 //   FL                          kLanes floats
 //   zero, load, broadcast4      V of int32 lanes; four bytes per lane; the same four bytes in every lane
 //   load_unsigned, load_signed  2 · kLanes bytes as int16, two per lane

@@ -105,13 +105,17 @@ struct PackedGroups {
   PackedGroup<Block> group(int g) const { return {blocks[g]}; }
 };
 
+// What lies before the first fetch_ahead, which would otherwise arrive line by line.
+inline void fetch_first(const Matrix& w, int64_t first, int rows) {
+  for (int64_t i = 0; i < std::min<int64_t>(kPrefetch, rows * w.row_stride); i += 64) __builtin_prefetch(w.row(first) + i);
+}
+
 // Token tiles outside, panels inside: the tokens' spans stay in the first-level cache, the chunk's weights in the second.
 template <class Block, class F>
 inline void multiply_panels(const Matrix& w, int64_t first, int rows, const Input& in, int64_t count, float* out,
                             F&& multiply_span) {
   const int64_t spans = (w.columns + kSpan - 1) / kSpan;
-  // What lies before the first fetch_ahead would otherwise arrive line by line.
-  for (int64_t i = 0; i < std::min<int64_t>(kPrefetch, rows * w.row_stride); i += 64) __builtin_prefetch(w.row(first) + i);
+  fetch_first(w, first, rows);
   for_tiles<kTileTokens>(count, [&](int64_t token, auto n) {
     for (int r = 0; r < rows; r += kPanelRows) {
       const auto* const blocks = reinterpret_cast<const Block*>(w.row(first + r));
@@ -121,8 +125,49 @@ inline void multiply_panels(const Matrix& w, int64_t first, int rows, const Inpu
   });
 }
 
-template <class Tile, class Block>
+template <class K, class Tile>
+inline void unpack(const Tile& packed, KTile<K>& out) {
+  constexpr int kGroupSteps = Tile::kGroupSteps, kGroups = 64 / kGroupSteps;
+  const auto keep = [](void* to, auto value) { std::memcpy(to, &value, sizeof value); };
+  for (int stretch = 0; stretch < 8; ++stretch) {
+    packed.fetch_ahead(stretch);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i)
+      for (int v = 0; v < kVectors; ++v) {
+        keep(&out.codes[8 * stretch + i][v * kLanes], packed.code(stretch, i, v));
+        if (i % kGroupSteps == 0)
+          keep(&out.scales[(8 * stretch + i) / kGroupSteps][v * kLanes], packed.scale(stretch, i, v));
+      }
+  }
+  for (int v = 0; v < kVectors; ++v) {
+    for (int p = 0; p < kGroups / 2; ++p) keep(&out.mins[p][v * kLanes], packed.min_pair(p, v));
+    keep(out.ds + v * kLanes, packed.d(v));
+    keep(out.dmins + v * kLanes, packed.dmin(v));
+  }
+}
+
+// For many tokens: panels outside, of which two at a time are unpacked into the first-level cache, tokens inside. The same
+// sums in the same order.
+template <class K, class Tile, class Block>
+void multiply_unpacked_k(const Matrix& w, int64_t first, int rows, const Input& in, int64_t count, float* out) {
+  constexpr int kPanels = 2;
+  fetch_first(w, first, rows);
+  for (int64_t s = 0; s < w.columns / kSpan; ++s)
+    for (int r = 0; r < rows; r += kPanels * kPanelRows) {
+      KTile<K> tiles[kPanels];
+      const int panels = std::min(kPanels, (rows - r + kPanelRows - 1) / kPanelRows);
+      for (int p = 0; p < panels; ++p)
+        unpack(Tile{reinterpret_cast<const Block*>(w.row(first + r + p * kPanelRows))[s]}, tiles[p]);
+      for_tokens(in, s, count, out + r, [&](const Span* a, float* y, auto n) {
+        for (int p = 0; p < panels; ++p) multiply_scaled<decltype(n)::value>(tiles[p], a, y + p * kPanelRows);
+      });
+    }
+}
+
+template <class K, class Tile, class Block>
 void multiply_packed_k(const Matrix& w, int64_t first, int rows, const Input& in, int64_t count, float* out) {
+  if constexpr (kManyTokens > 0)
+    if (count >= kManyTokens) return multiply_unpacked_k<K, Tile, Block>(w, first, rows, in, count, out);
   multiply_panels<Block>(w, first, rows, in, count, out,
                          [](const Block* blocks, int64_t s, const Span* a, float* y, auto n) {
                            multiply_scaled<decltype(n)::value>(Tile{blocks[s]}, a, y);
@@ -142,9 +187,9 @@ void multiply_packed_groups(const Matrix& w, int64_t first, int rows, const Inpu
 void multiply_packed(const Matrix& w, int64_t first, int rows, const Input& in, int64_t count, float* out) {
   const auto run = [&]() {
     switch (w.format) {
-      case Format::Q4_K_P16: return multiply_packed_k<PackedQ4KTile, PackedQ4K>;
-      case Format::Q5_K_P16: return multiply_packed_k<PackedQ5KTile, PackedQ5K>;
-      case Format::Q6_K_P16: return multiply_packed_k<PackedQ6KTile, PackedQ6K>;
+      case Format::Q4_K_P16: return multiply_packed_k<Q4K, PackedQ4KTile, PackedQ4K>;
+      case Format::Q5_K_P16: return multiply_packed_k<Q5K, PackedQ5KTile, PackedQ5K>;
+      case Format::Q6_K_P16: return multiply_packed_k<Q6K, PackedQ6KTile, PackedQ6K>;
       case Format::Q4_0_P16: return multiply_packed_groups<PackedQ4_0>;
       case Format::Q4_1_P16: return multiply_packed_groups<PackedQ4_1>;
       case Format::Q5_0_P16: return multiply_packed_groups<PackedQ5_0>;

@@ -10,6 +10,7 @@ namespace inhouse::INHOUSE_ISA {
 
 constexpr int kLanes = 8;
 constexpr int kTileTokens = 6;
+constexpr int64_t kManyTokens = 18;
 typedef float FL __attribute__((vector_size(4 * kLanes)));
 constexpr float kSignedBias = 0;
 using V = __m256i;

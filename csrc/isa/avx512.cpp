@@ -9,6 +9,7 @@ namespace inhouse::avx512 {
 
 constexpr int kLanes = 16;
 constexpr int kTileTokens = 12;
+constexpr int64_t kManyTokens = 0;
 typedef float FL __attribute__((vector_size(4 * kLanes)));
 constexpr float kSignedBias = -128;  // signed values are made unsigned by adding 128
 using V = __m512i;

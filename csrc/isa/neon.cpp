@@ -12,6 +12,7 @@ namespace inhouse::neon {
 
 constexpr int kLanes = 4;
 constexpr int kTileTokens = 4;
+constexpr int64_t kManyTokens = 0;
 typedef float FL __attribute__((vector_size(4 * kLanes)));
 constexpr float kSignedBias = 0;
 using V = int32x4_t;

@@ -9,6 +9,7 @@ namespace inhouse::scalar {
 
 constexpr int kLanes = 4;
 constexpr int kTileTokens = 2;
+constexpr int64_t kManyTokens = 0;
 typedef float FL __attribute__((vector_size(4 * kLanes)));
 constexpr float kSignedBias = 0;
 typedef int32_t V __attribute__((vector_size(16)));
