@@ -89,5 +89,6 @@ def test_every_question_that_begins_an_answer_knows_its_form(length: int) -> Non
     asked = [prompts.for_suspect("", suspect, {"m.py": text}, [], explain=False)]
     asked += [prompts.anew("", suspect, {"m.py": text})]
     for prompt in asked:
+        assert prompt.grammar is not None
         assert stops_at(prompt.grammar, prompt.prefill) == "…"
-    assert prompts.for_suspect("", suspect, {"m.py": text}, [], explain=True).grammar == ""
+    assert prompts.for_suspect("", suspect, {"m.py": text}, [], explain=True).grammar is None

@@ -66,9 +66,7 @@ class Interview:
         pieces = [prompt.prefill]
         usage: Usage | None = None
         finish: FinishReason | None = None
-        request = ChatRequest(
-            prompt.messages, sampling=sampling, prefill=prompt.prefill, grammar=prompt.grammar or None
-        )
+        request = ChatRequest(prompt.messages, sampling=sampling, prefill=prompt.prefill, grammar=prompt.grammar)
         stream = self._client.stream(request)
         try:
             for delta in stream:

@@ -34,12 +34,12 @@ _MAX_PROBLEM = 4000  # characters
 
 @dataclass(frozen=True)
 class Prompt:
-    """A question, how its answer begins, what ends it, and the form it must have ("": any)."""
+    """A question, how its answer begins, what ends it, and the form it must have (None: any)."""
 
     messages: tuple[Message, ...]
     prefill: str
     stop: tuple[str, ...]
-    grammar: str = ""
+    grammar: str | None = None
 
 
 @dataclass(frozen=True)
