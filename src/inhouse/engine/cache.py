@@ -210,11 +210,12 @@ class PrefixCache:
             if not each.block.stored and each.block.data is not None:
                 each.block.stored = self._disk.put(each, "block")
             if not each.block.stored:
-                return  # what follows would have no beginning
+                break  # what follows would have no beginning
             if each.durable and not each.states.stored and each.states.data is not None:
                 each.states.stored = self._disk.put(each, "states")
-        self._disk.used(node)
         self._fit_disk()
+        self._disk.write()
+        self._disk.used(node)
 
     def _load(self, node: Node, kind: Kind) -> bool:
         """Reads a thing back from disk. If it is damaged, it and all that needs it are forgotten."""

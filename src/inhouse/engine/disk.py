@@ -76,6 +76,7 @@ class DiskTier:
         self._lock = threading.Lock()
         self._sizes: dict[str, int] = {}  # of all files there are or are about to be
         self._pending: dict[str, tuple[dict[str, Any], Arrays]] = {}
+        self._put: list[str] = []  # of them, those for which there may not be room yet
         self._backlog = 0
         self._jobs: queue.SimpleQueue[tuple[str, str] | threading.Event | None] = queue.SimpleQueue()
         self._foreign = _make_room(directory, self._folder, budget)
@@ -115,7 +116,7 @@ class DiskTier:
         return [_with_states(record, *states.get(record.key.hex(), (0, 0.0))) for record in found]
 
     def put(self, node: Node, kind: Kind) -> int:
-        """Has a thing written soon; the size of its file, or 0 if too much is waiting already. It must not change."""
+        """Notes a thing for `write`; the size of its file, or 0 if too much is waiting already. It must not change."""
         data = node.block.data if kind == "block" else node.states.data
         assert data is not None
         header: dict[str, Any] = {"start": node.start, "end": node.end}
@@ -131,8 +132,18 @@ class DiskTier:
             self._sizes[name] = size
             self._pending[name] = (header, data.arrays)
             self._backlog += data.nbytes
-        self._jobs.put(("write", name))
+        self._put.append(name)
         return size
+
+    def write(self) -> None:
+        """Has what was put written soon.
+
+        What had to go for it must be dropped by now: things happen in the order in which they were asked for, so that
+        the files are never more than the budget, at whatever moment the process ends.
+        """
+        for name in self._put:
+            self._jobs.put(("write", name))
+        self._put.clear()
 
     def load(self, node: Node, kind: Kind) -> Block | States | None:
         """A thing as it was put; None, and its file is gone, if it is not what it should be."""
@@ -162,7 +173,7 @@ class DiskTier:
         self._jobs.put(("touch", _name(node, "states")))
 
     def flush(self) -> None:
-        """Returns when all that was put so far is written."""
+        """Returns when all that `write` was called for is written."""
         done = threading.Event()
         self._jobs.put(done)
         while not done.wait(1.0) and self._thread.is_alive():
