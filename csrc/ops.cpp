@@ -55,7 +55,7 @@ void Ops::project(const float* x, int64_t tokens, int64_t columns, Norm norm, co
   std::vector<int64_t> first(static_cast<size_t>(count) + 1, 0);
   for (int i = 0; i < count; ++i)
     first[static_cast<size_t>(i) + 1] = first[static_cast<size_t>(i)] + chunks(linears[i].w.rows);
-  pool_.for_each(first.back(), [&](int64_t task, int thread) {
+  pool_.for_stretches(first.back(), [&](int64_t task, int thread) {
     const auto which = std::upper_bound(first.begin(), first.end(), task) - first.begin() - 1;
     const Linear& l = linears[which];
     const int64_t chunk = task - first[static_cast<size_t>(which)], row = chunk * kChunk;
@@ -73,7 +73,7 @@ void Ops::project(const float* x, int64_t tokens, int64_t columns, Norm norm, co
 void Ops::gate_up(const Input& input, std::span<const Run> runs, float* hidden, int64_t stride) {
   std::vector<int64_t> first(runs.size() + 1, 0);
   for (size_t i = 0; i < runs.size(); ++i) first[i + 1] = first[i] + chunks(runs[i].gate.rows);
-  pool_.for_each(first.back(), [&](int64_t task, int thread) {
+  pool_.for_stretches(first.back(), [&](int64_t task, int thread) {
     const auto which = static_cast<size_t>(std::upper_bound(first.begin(), first.end(), task) - first.begin() - 1);
     const Run& run = runs[which];
     const int64_t chunk = task - first[which], row = chunk * kChunk, slot = run.first - runs[0].first;
@@ -203,7 +203,7 @@ void Ops::run_experts(const Input& input, std::span<const Run> runs, float* x) {
   gate_up(gather(input, first, first + slots, floats, quantized), runs, hidden, inner);
   const Input in = prepare(hidden, slots, inner, {}, !is_float(down.format), normed_, hidden_spans_);
   // A task owns 64 columns of the result and adds all experts to it in order: deterministic without a reduction.
-  pool_.for_each(chunks(columns), [&](int64_t chunk, int thread) {
+  pool_.for_stretches(chunks(columns), [&](int64_t chunk, int thread) {
     const int rows = rows_of_chunk(columns, chunk);
     for (size_t i = 0; i < runs.size(); ++i) {
       const Run& run = runs[i];

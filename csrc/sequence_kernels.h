@@ -10,7 +10,7 @@
 namespace inhouse::INHOUSE_ISA {
 
 constexpr int kPerKeyBlock = kKeyBlock / kLanes;  // vectors that one block of keys, or 16 value components, takes
-constexpr int kRowTile = kLanes == 16 ? 12 : 4;   // rows of accumulators that fit the registers
+constexpr int kRowTile = kLanes == 16 ? 12 : kLanes == 8 ? 6 : 4;  // rows of accumulators that fit the registers
 constexpr int64_t kKeyStretch = 64;               // keys between two looks at the running maximum
 
 inline uint16_t to_half(float x) {
@@ -24,10 +24,11 @@ inline FL load_numbers(const uint16_t* p) { return load_half(p); }
 inline FL load_numbers(const int8_t* p) { return load_codes(p); }
 inline FL load_numbers(const float* p) { return load_lanes(p); }
 
-// c[r][0..16) += Σᵢ a[r][i] · b[i][0..16) for R rows, b as it lies in the cache; times scales[0..16) if kScaled.
+// c[r][0..16) += Σᵢ a[r][i] · b[i][0..16) for R rows, b as it lies in the cache; times scales[0..16) if kScaled. What lies
+// `ahead` of b is fetched meanwhile.
 template <int R, bool kScaled, class T>
 inline void multiply_cached_rows(const float* a, int64_t a_stride, const T* b, int64_t b_stride, int64_t n, float* c,
-                                 int64_t c_stride, const float* scales = nullptr) {
+                                 int64_t c_stride, int64_t ahead, const float* scales = nullptr) {
   FL sum[R][kPerKeyBlock];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
@@ -37,6 +38,7 @@ inline void multiply_cached_rows(const float* a, int64_t a_stride, const T* b, i
     FL y[kPerKeyBlock];
 #pragma GCC unroll 4
     for (int v = 0; v < kPerKeyBlock; ++v) y[v] = load_numbers(b + i * b_stride + v * kLanes);
+    __builtin_prefetch(b + i * b_stride + ahead, 0, 2);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
@@ -57,7 +59,8 @@ inline void multiply_cached_rows(const float* a, int64_t a_stride, const T* b, i
 // b's rows have scales (groups, 16) for each block, one after the other.
 template <bool kScaled, class T>
 inline void multiply_cached(const float* a, int64_t a_stride, int rows, const T* b, int64_t b_stride, int64_t b_step,
-                            int64_t n, float* c, int64_t c_stride, int blocks, const float* scales = nullptr) {
+                            int64_t n, float* c, int64_t c_stride, int blocks, int64_t ahead,
+                            const float* scales = nullptr) {
   const int64_t scale_step = (n + kScaleGroup - 1) / kScaleGroup * kKeyBlock;
   if (std::is_same_v<T, int8_t> && rows > 2 * kRowTile) {
     constexpr int64_t kDeep = 256;
@@ -76,7 +79,7 @@ inline void multiply_cached(const float* a, int64_t a_stride, int rows, const T*
           }
         for_tiles<kRowTile>(rows, [&](int64_t r, auto count) {
           multiply_cached_rows<decltype(count)::value, false>(a + r * a_stride + first, a_stride, block, kKeyBlock, deep,
-                                                              c + r * c_stride + j * kKeyBlock, c_stride);
+                                                              c + r * c_stride + j * kKeyBlock, c_stride, 0);
         });
       }
     return;
@@ -88,21 +91,25 @@ inline void multiply_cached(const float* a, int64_t a_stride, int rows, const T*
       if constexpr (kScaled)
         for (int64_t i = 0; i < n; i += kScaleGroup)
           multiply_cached_rows<kRows, true>(a + r * a_stride + i, a_stride, b + j * b_step + i * b_stride, b_stride,
-                                            std::min<int64_t>(kScaleGroup, n - i), to, c_stride,
+                                            std::min<int64_t>(kScaleGroup, n - i), to, c_stride, ahead,
                                             scales + j * scale_step + i / kScaleGroup * kKeyBlock);
       else
-        multiply_cached_rows<kRows, false>(a + r * a_stride, a_stride, b + j * b_step, b_stride, n, to, c_stride);
+        multiply_cached_rows<kRows, false>(a + r * a_stride, a_stride, b + j * b_step, b_stride, n, to, c_stride, ahead);
     }
+    ahead = 0;  // once is enough
   });
 }
 
 // Turns the scores of one row over `n` keys, of which the first `seen` are visible, into weights relative to the new
 // running maximum. Returns the factor by which everything accumulated so far shrinks.
 inline float soften(float* s, int64_t n, int64_t seen, float& highest, float& total) {
-  float top = highest;
-  for (int64_t j = 0; j < seen; ++j) top = std::max(top, s[j]);
   for (int64_t j = seen; j < n; ++j) s[j] = -std::numeric_limits<float>::infinity();
-  F8 sum = splat8(0);
+  F8 most = splat8(highest), sum = splat8(0);
+  for (int64_t j = 0; j < n; j += 8) {
+    const F8 x = load8(s + j);
+    most = x > most ? x : most;
+  }
+  const float top = max8(most);
   for (int64_t j = 0; j < n; j += 8) {
     const F8 x = load8(s + j);
     const F8 e = x > -1e30f ? exp8(x - top) : splat8(0);
@@ -130,9 +137,10 @@ inline void attend_over(const AttentionTile& tile, const KvHead& cache, int64_t 
   for (int64_t key = begin; key < end; key += kKeyStretch) {
     const int64_t keys = std::min(kKeyStretch, end - key);
     const int64_t padded = (keys + kKeyBlock - 1) / kKeyBlock * kKeyBlock;
+    const int64_t ahead = key + kKeyStretch < end ? kKeyStretch * dim : 0;
     std::fill_n(score, rows * kKeyStretch, 0.0f);
     multiply_cached<kCoded>(tile.q, dim, rows, all_keys + key * dim, kKeyBlock, kKeyBlock * dim, dim, score, kKeyStretch,
-                            static_cast<int>(padded / kKeyBlock), kCoded ? cache.key_scales + key * groups : nullptr);
+                            static_cast<int>(padded / kKeyBlock), ahead, kCoded ? cache.key_scales + key * groups : nullptr);
     for (int r = 0; r < rows; ++r) {
       const int64_t visible = std::clamp<int64_t>(tile.limit[r] - key, 0, keys);
       float* const s = score + r * kKeyStretch;
@@ -147,7 +155,7 @@ inline void attend_over(const AttentionTile& tile, const KvHead& cache, int64_t 
         for (int d = 0; d < dim; ++d) out[d] *= shrink;
     }
     multiply_cached<false>(score, kKeyStretch, rows, all_values + key * dim, dim, kKeyBlock, keys, sums.out, dim,
-                           dim / kKeyBlock);
+                           dim / kKeyBlock, ahead);
   }
 }
 

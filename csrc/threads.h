@@ -45,6 +45,22 @@ class ThreadPool {
     });
   }
 
+  // body(i, thread_index) for each i below `count`, of which every thread first takes a stretch of its own, from its
+  // front, and then, from their backs, what others have left. So that each reads memory on and on.
+  template <class Body>
+  void for_stretches(int64_t count, Body&& body) {
+    if (count <= 1 || workers_.empty()) return for_each(count, body);
+    const int64_t threads = size();
+    for (int64_t t = 0; t < threads; ++t)
+      stretches_[static_cast<size_t>(t)].reset(count * t / threads, count * (t + 1) / threads);
+    run([&](int thread) {
+      for (int64_t t = 0; t < threads; ++t) {
+        Stretch& stretch = stretches_[static_cast<size_t>((thread + t) % threads)];
+        for (int64_t i; (i = t == 0 ? stretch.front() : stretch.back()) >= 0;) body(i, thread);
+      }
+    });
+  }
+
   // body(i, thread_index) for each i below `count`, handed out one by one on demand.
   template <class Body>
   void for_each(int64_t count, Body&& body) {
@@ -55,10 +71,33 @@ class ThreadPool {
 
  private:
   using Entry = void (*)(void*, int);
+
+  // Numbers from `begin` to `end`, taken at both ends; −1 when there are no more.
+  class alignas(64) Stretch {
+   public:
+    void reset(int64_t begin, int64_t end) { left_.store(static_cast<uint64_t>(begin) << 32 | static_cast<uint64_t>(end)); }
+    int64_t front() { return take(uint64_t{1} << 32, [](uint64_t begin, uint64_t) { return begin; }); }
+    int64_t back() { return take(~uint64_t{0}, [](uint64_t, uint64_t end) { return end - 1; }); }
+
+   private:
+    template <class Which>
+    int64_t take(uint64_t change, Which&& which) {
+      uint64_t left = left_.load(std::memory_order_relaxed);
+      for (;;) {
+        const uint64_t begin = left >> 32, end = left & 0xffffffff;
+        if (begin == end) return -1;
+        if (left_.compare_exchange_weak(left, left + change, std::memory_order_relaxed))
+          return static_cast<int64_t>(which(begin, end));
+      }
+    }
+    std::atomic<uint64_t> left_{0};
+  };
+
   void dispatch(Entry entry, void* context);
   void worker(int thread);
 
   std::vector<std::thread> workers_;
+  std::vector<Stretch> stretches_;
   std::atomic<uint32_t> epoch_{0};
   std::atomic<int> pending_{0};
   std::atomic<int> parked_{0};
