@@ -27,6 +27,7 @@ inline void store_lanes(float* p, FL v) { std::memcpy(p, &v, sizeof v); }
 
 // A stretch of N vectors of value components, over all tokens: the memory's columns, whose rows lie `stride` floats
 // apart, stay in L1. One pass over them a token: it decays and corrects the memory, and already reads it for the next token.
+// The first pass fetches the same columns of the memory that comes next: processors do not look ahead so far.
 template <int N>
 inline void delta_columns(float* s, int stride, const DeltaTokens& x, int column, float* out) {
   FL seen[2][N], read[2][N];  // Sᵀk and Sᵀq, even and odd key dimensions apart for the sake of latency
@@ -41,6 +42,7 @@ inline void delta_columns(float* s, int stride, const DeltaTokens& x, int column
       const FL row = load_lanes(s + d * stride + v * kLanes);
       seen[0][v] += x.k[d] * row;
       read[0][v] += x.q[d] * row;
+      if (v * kLanes % 16 == 0) __builtin_prefetch(x.next + d * stride + column + v * kLanes, 0, 2);
     }
   for (int64_t t = 0; t < x.tokens; ++t) {
     const float* const k = x.k + t * dk;

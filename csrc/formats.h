@@ -157,6 +157,7 @@ struct Matrix {
   Format format = Format::F32;
 
   const uint8_t* row(int64_t r) const { return data + r * row_stride; }
+  bool like(const Matrix& m) const { return rows == m.rows && columns == m.columns && format == m.format; }
 };
 
 // A stack of equal matrices (experts).

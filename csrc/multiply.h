@@ -51,19 +51,29 @@ inline void multiply_float_tile(const float* rows, int64_t stride, const float* 
 }
 
 // Columns go in stretches, each unpacked once for all tokens: of four rows that stay in the first-level cache while few
-// tokens pass, of all rows, in the second, while many do.
+// tokens pass, of all rows, in the second, while many do. Floats for few tokens are read where they are.
 void multiply_float(const Matrix& w, int64_t first, int rows, const Input& in, int64_t count, float* out) {
   constexpr int64_t kStretch = 512;
   const int64_t bytes = block_size(w.format).bytes;
   const int block = count > 16 ? rows : 4;
+  const bool in_place = w.format == Format::F32 && block == 4;
   for (int64_t i = 0; i < count; ++i) std::fill_n(out + i * kChunk, rows, 0.0f);
   for (int begin = 0; begin < rows; begin += block)
     for (int64_t c = 0; c < w.columns; c += kStretch) {
       const int64_t n = std::min(kStretch, w.columns - c);
       const int end = std::min(begin + block, rows);
       alignas(64) float unpacked[kChunk * kStretch];
-      for (int r = begin; r < end; ++r)
-        unpack_stretch(w.format, w.row(first + r) + c * bytes, n, unpacked + (r - begin) * kStretch);
+      const float* from = unpacked;
+      int64_t stride = kStretch;
+      if (in_place) {
+        from = reinterpret_cast<const float*>(w.row(first + begin)) + c;
+        stride = w.row_stride / 4;
+        for (int r = 0; r < block; ++r)
+          for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(from + (block + r) * stride + i, 0, 2);
+      } else {
+        for (int r = begin; r < end; ++r)
+          unpack_stretch(w.format, w.row(first + r) + c * bytes, n, unpacked + (r - begin) * kStretch);
+      }
       for_tiles<4>(count, [&](int64_t token, auto t) {
         constexpr int kTokens = decltype(t)::value;
         const float* x[kTokens];
@@ -71,7 +81,7 @@ void multiply_float(const Matrix& w, int64_t first, int rows, const Input& in, i
         for_tiles<4>(end - begin, [&](int64_t r, auto here) {
           float* y[kTokens];
           for (int i = 0; i < kTokens; ++i) y[i] = out + (token + i) * kChunk + begin + r;
-          multiply_float_tile<decltype(here)::value, kTokens>(unpacked + r * kStretch, kStretch, x, n, y);
+          multiply_float_tile<decltype(here)::value, kTokens>(from + r * stride, stride, x, n, y);
         });
       });
     }

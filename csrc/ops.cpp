@@ -33,8 +33,9 @@ Input Ops::prepare(const float* x, int64_t tokens, int64_t columns, Norm norm, b
   const int64_t per_row = (columns + kSpan - 1) / kSpan;
   float* const y = norm.weight ? normed.get(tokens * columns) : nullptr;
   Span* const q = spans ? quantized.get(tokens * per_row) : nullptr;
+  const int64_t grain = std::max<int64_t>(4, 16384 / columns);  // what takes longer than waking a thread
   if (y || q)
-    pool_.for_range(tokens, 4, [&](int64_t begin, int64_t end, int) {
+    pool_.for_range(tokens, grain, [&](int64_t begin, int64_t end, int) {
       for (int64_t t = begin; t < end; ++t) {
         const float* row = x + t * columns;
         if (y) {
@@ -165,7 +166,7 @@ Input Ops::gather(const Input& input, int64_t first, int64_t end, bool floats, b
 void Ops::route(const Input& input, const Moe& moe, std::vector<Run>& runs) {
   const int64_t tokens = input.tokens, experts = moe.router.rows, routed = tokens * moe.top_k;
   float* const scores = scores_.get(tokens * experts);
-  pool_.for_each(chunks(experts), [&](int64_t chunk, int thread) {
+  pool_.for_stretches(chunks(experts), [&](int64_t chunk, int thread) {
     const int rows = rows_of_chunk(experts, chunk);
     float* const part = tile(thread, tokens);
     k_.multiply(moe.router, chunk * kChunk, rows, input, tokens, part);
@@ -225,9 +226,9 @@ void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& m
   const Input input = prepare(x, tokens, columns, norm, true, normed_, spans_);
   std::vector<Run> runs;
   route(input, moe, runs);
-  const size_t routed = runs.size() - (moe.shared ? 1 : 0);
+  const size_t routed = runs.size() - (moe.shared && !runs[0].like(runs.back()) ? 1 : 0);
   for (size_t begin = 0, end; begin < runs.size(); begin = end) {
-    const size_t last = begin < routed ? routed : runs.size();  // the shared expert may be of another kind
+    const size_t last = begin < routed ? routed : runs.size();
     for (end = begin + 1; end < last; ++end)
       if (runs[end].first + runs[end].count - runs[begin].first > kSlotsAtOnce) break;
     run_experts(input, std::span(runs).subspan(begin, end - begin), x);

@@ -93,6 +93,8 @@ class Ops {
   struct Run {
     Matrix gate, up, down;
     int64_t first, count;
+
+    bool like(const Run& other) const { return gate.like(other.gate) && up.like(other.up) && down.like(other.down); }
   };
 
   Input prepare(const float* x, int64_t tokens, int64_t columns, Norm norm, bool spans, Scratch<float>& normed,

@@ -120,7 +120,7 @@ void Ops::gated_delta_net(const DeltaNet& op, const DeltaInputs& in, int64_t tok
   for (int64_t t = 0; t < tokens; t += kDeltaBlock) {
     const DeltaInputs block{in.qkv + t * op.channels(), in.z + t * inner, in.b + t * op.value_heads,
                             in.a + t * op.value_heads};
-    pool_.for_each(op.key_heads, [&](int64_t key_head, int thread) {
+    pool_.for_stretches(op.key_heads, [&](int64_t key_head, int thread) {
       delta_net_block(op, static_cast<int>(key_head), block, std::min(kDeltaBlock, tokens - t),
                       tile_[static_cast<size_t>(thread)], conv_state, s, out + t * inner);
     });
@@ -150,8 +150,12 @@ void Ops::delta_net_block(const DeltaNet& op, int key_head, const DeltaInputs& i
     k_.unit(k + t * dk, op.key_dim, kUnitEps, 1.0f);
   }
   k_.delta_products(q, k, tokens, op.key_dim, products);
-  for (int i = 0; i < op.value_heads / op.key_heads; ++i) {
+  const int shared = op.value_heads / op.key_heads;
+  for (int i = 0; i < shared; ++i) {
     const int64_t head = op.value_head_of(key_head, i);
+    const int64_t next = i + 1 < shared              ? op.value_head_of(key_head, i + 1)
+                         : key_head + 1 < op.key_heads ? op.value_head_of(key_head + 1, 0)
+                                                       : head;
     convolve(2 * keys + head * dv, dv, v);
     for (int64_t t = 0; t < tokens; ++t) {
       const float step = in.a[t * op.value_heads + head] + op.dt_bias[head];
@@ -159,7 +163,8 @@ void Ops::delta_net_block(const DeltaNet& op, int key_head, const DeltaInputs& i
       decay[t] = std::exp(op.a[head] * softplus);
       beta[t] = 1.0f / (1.0f + std::exp(-in.b[t * op.value_heads + head]));
     }
-    k_.delta_rule(s + head * dk * dv, {q, k, v, decay, beta, products, tokens, op.key_dim, op.value_dim}, read);
+    k_.delta_rule(s + head * dk * dv,
+                  {q, k, v, decay, beta, products, s + next * dk * dv, tokens, op.key_dim, op.value_dim}, read);
     for (int64_t t = 0; t < tokens; ++t) {
       const int64_t row = (t * op.value_heads + head) * dv, later = 2 * op.value_heads * dv;
       if (t + 2 < tokens)

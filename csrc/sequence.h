@@ -98,6 +98,7 @@ struct DeltaTokens {
   const float *q, *k, *v;
   const float *decay, *beta;
   const float* products;  // (tokens, 2, kDeltaChunk), zero where a key comes later
+  const float* next;      // the memory, of the same size, that comes after this one
   int64_t tokens;
   int key_dim, value_dim;
 

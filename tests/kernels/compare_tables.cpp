@@ -137,8 +137,8 @@ bool delta_rules_agree(const Kernels& ours, const Kernels& truth, int key_dim, i
     kernels.convolve({weight.data(), value_dim, 4}, inputs.data(), tokens, 0, value_dim, newest.data(), v.data(),
                      value_dim);
     kernels.delta_products(q.data(), k.data(), tokens, key_dim, products.data());
-    kernels.delta_rule(s.data(), {q.data(), k.data(), v.data(), decay.data(), beta.data(), products.data(), tokens,
-                                  key_dim, value_dim}, out.data());
+    kernels.delta_rule(s.data(), {q.data(), k.data(), v.data(), decay.data(), beta.data(), products.data(), s.data(),
+                                  tokens, key_dim, value_dim}, out.data());
     kernels.silu_gate(out.data(), gate.data(), static_cast<int64_t>(out.size()));
     s.insert(s.end(), out.begin(), out.end());
     s.insert(s.end(), newest.begin(), newest.end());

@@ -7,6 +7,7 @@ multiplication and addition. Knows neither models nor how fast the machine could
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class _Loaded:
 
     @property
     def elements(self) -> float:
-        return float(np.prod(self.shape, dtype=np.float64))
+        return float(math.prod(self.shape))
 
 
 @dataclass
