@@ -106,9 +106,9 @@ def test_mlp(cpu: CpuBackend, name: str, tokens: int) -> None:
 
 
 @pytest.mark.parametrize("tokens", [1, 3, 50])
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("shared", [0, 256, 512])  # rows of the shared expert's gate: none, like the others, unlike
 @pytest.mark.parametrize("name", ["F32", "Q4_K"])
-def test_moe(cpu: CpuBackend, name: str, shared: bool, tokens: int) -> None:
+def test_moe(cpu: CpuBackend, name: str, shared: int, tokens: int) -> None:
     fmt, f32 = next(f for f in FORMATS if f.name == name), next(f for f in FORMATS if f.name == "F32")
     width, inner, experts = 512, 256, 10
     tensors = {
@@ -117,7 +117,8 @@ def test_moe(cpu: CpuBackend, name: str, shared: bool, tokens: int) -> None:
         "up": weight(3, fmt, experts, inner, width),
         "down": weight(4, fmt, experts, width, inner),
     }
-    mlp = [weight(5, fmt, 512, width), weight(6, fmt, 512, width), weight(7, fmt, width, 512)]
+    size = shared or 256
+    mlp = [weight(5, fmt, size, width), weight(6, fmt, size, width), weight(7, fmt, width, size)]
     x, norm = activations(8, tokens, width), Norm(np.ones(width, np.float32), 1e-6)
 
     def run(backend: Backend) -> Array:
@@ -281,6 +282,19 @@ def test_threads_do_not_change_a_result() -> None:
     w, x = weight(1, fmt, 300, 512), activations(2, 11, 512)
     one, three = (b.project(x, None, [Linear(b.load(w))])[0] for b in (CpuBackend(1), CpuBackend(3)))
     np.testing.assert_array_equal(one, three)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_every_row_is_computed_once(threads: int) -> None:
+    """However threads take rows from each other: what is added twice or never would show."""
+    cpu, fmt = CpuBackend(threads), next(f for f in FORMATS if f.name == "Q8_0")
+    for rows in (1, 64, 65, 300, 1000):
+        w, x = weight(1, fmt, rows, 64), activations(2, 1, 64)
+        linear = Linear(cpu.load(w))
+        expected = 1 + cpu.project(x, None, [linear])[0]
+        for _ in range(100):
+            residual = np.ones((1, rows), np.float32)
+            np.testing.assert_array_equal(cpu.project_add(x, linear, residual), expected)
 
 
 def _too_many_tokens(cpu: CpuBackend) -> None:
