@@ -26,6 +26,11 @@ inline float sum_lanes(FL v) {
   return sum8(part[0]);
 }
 
+// Rows lie pages apart, where processors do not look ahead by themselves.
+inline void prefetch_row(const float* row, int64_t count) {
+  for (int64_t c = 0; c < count; c += 16) __builtin_prefetch(row + c);
+}
+
 // R rows (floats, `stride` apart) × T tokens over n columns, added to out: every sum in the same order, whatever R and T.
 template <int R, int T>
 inline void multiply_float_tile(const float* rows, int64_t stride, const float* const* x, int64_t n, float* const* out) {
@@ -68,8 +73,7 @@ void multiply_float(const Matrix& w, int64_t first, int rows, const Input& in, i
       if (in_place) {
         from = reinterpret_cast<const float*>(w.row(first + begin)) + c;
         stride = w.row_stride / 4;
-        for (int r = 0; r < block; ++r)
-          for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(from + (block + r) * stride + i, 0, 2);
+        for (int r = 0; r < block; ++r) prefetch_row(from + (block + r) * stride, n);
       } else {
         for (int r = begin; r < end; ++r)
           unpack_stretch(w.format, w.row(first + r) + c * bytes, n, unpacked + (r - begin) * kStretch);

@@ -226,9 +226,10 @@ void Ops::moe(float* x, int64_t tokens, int64_t columns, Norm norm, const Moe& m
   const Input input = prepare(x, tokens, columns, norm, true, normed_, spans_);
   std::vector<Run> runs;
   route(input, moe, runs);
-  const size_t routed = runs.size() - (moe.shared && !runs[0].like(runs.back()) ? 1 : 0);
+  const bool apart = !runs[0].like(runs.back());  // the shared expert may be of another kind
+  const size_t together = runs.size() - (apart ? 1 : 0);
   for (size_t begin = 0, end; begin < runs.size(); begin = end) {
-    const size_t last = begin < routed ? routed : runs.size();
+    const size_t last = begin < together ? together : runs.size();
     for (end = begin + 1; end < last; ++end)
       if (runs[end].first + runs[end].count - runs[begin].first > kSlotsAtOnce) break;
     run_experts(input, std::span(runs).subspan(begin, end - begin), x);

@@ -153,9 +153,8 @@ void Ops::delta_net_block(const DeltaNet& op, int key_head, const DeltaInputs& i
   const int shared = op.value_heads / op.key_heads;
   for (int i = 0; i < shared; ++i) {
     const int64_t head = op.value_head_of(key_head, i);
-    const int64_t next = i + 1 < shared              ? op.value_head_of(key_head, i + 1)
-                         : key_head + 1 < op.key_heads ? op.value_head_of(key_head + 1, 0)
-                                                       : head;
+    const bool last = key_head + 1 == op.key_heads;
+    const int64_t next = i + 1 < shared ? op.value_head_of(key_head, i + 1) : last ? head : op.value_head_of(key_head + 1, 0);
     convolve(2 * keys + head * dv, dv, v);
     for (int64_t t = 0; t < tokens; ++t) {
       const float step = in.a[t * op.value_heads + head] + op.dt_bias[head];

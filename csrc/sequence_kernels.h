@@ -11,7 +11,7 @@ namespace inhouse::INHOUSE_ISA {
 
 constexpr int kPerKeyBlock = kKeyBlock / kLanes;  // vectors that one block of keys, or 16 value components, takes
 constexpr int kRowTile = kLanes == 16 ? 12 : kLanes == 8 ? 6 : 4;  // rows of accumulators that fit the registers
-constexpr int64_t kKeyStretch = 64;               // keys between two looks at the running maximum
+constexpr int64_t kKeyStretch = 64;  // keys between two looks at the running maximum
 
 inline uint16_t to_half(float x) {
   const half h = static_cast<half>(x);
@@ -225,11 +225,6 @@ void silu_gate(float* x, const float* gate, int64_t n) {
     for (int j = 0; j < kTogether; ++j) store8(x + i + 8 * j, load8(x + i + 8 * j) * g[j]);
   }
   map8(x + i, gate + i, n - i, [](F8 y, F8 g) { return y * silu8(g); });
-}
-
-// Rows of heads lie pages apart, where processors do not look ahead by themselves.
-inline void prefetch_row(const float* row, int count) {
-  for (int c = 0; c < count; c += 16) __builtin_prefetch(row + c);
 }
 
 template <int kTaps>

@@ -76,18 +76,18 @@ class ThreadPool {
   class alignas(64) Stretch {
    public:
     void reset(int64_t begin, int64_t end) { left_.store(static_cast<uint64_t>(begin) << 32 | static_cast<uint64_t>(end)); }
-    int64_t front() { return take(uint64_t{1} << 32, [](uint64_t begin, uint64_t) { return begin; }); }
-    int64_t back() { return take(~uint64_t{0}, [](uint64_t, uint64_t end) { return end - 1; }); }
+    int64_t front() { return take(true); }
+    int64_t back() { return take(false); }
 
    private:
-    template <class Which>
-    int64_t take(uint64_t change, Which&& which) {
+    int64_t take(bool front) {
       uint64_t left = left_.load(std::memory_order_relaxed);
       for (;;) {
         const uint64_t begin = left >> 32, end = left & 0xffffffff;
         if (begin == end) return -1;
-        if (left_.compare_exchange_weak(left, left + change, std::memory_order_relaxed))
-          return static_cast<int64_t>(which(begin, end));
+        const uint64_t rest = front ? left + (uint64_t{1} << 32) : left - 1;
+        if (left_.compare_exchange_weak(left, rest, std::memory_order_relaxed))
+          return static_cast<int64_t>(front ? begin : end - 1);
       }
     }
     std::atomic<uint64_t> left_{0};
