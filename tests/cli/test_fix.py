@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -189,27 +190,40 @@ def test_a_file_that_changed_meanwhile_is_left_alone(repository: Path) -> None:
     assert (repository / "m.py").read_text() == "mine\n"
 
 
+@pytest.mark.parametrize("testing", [False, True], ids=["early", "while the tests run"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_it_leaves_nothing_behind(
-    environment: dict[str, str], repository: Path, tiny: Path, tmp_path: Path, number: signal.Signals, code: int
+    environment: dict[str, str],
+    repository: Path,
+    tiny: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+    code: int,
+    testing: bool,
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     (repository / "test_m.py").write_text(TEST + "        import time\n        time.sleep(600)\n")
     args = ["fix", "--repo", str(repository), "slow", "--model", str(tiny), "--json", "--test", "python3 -m unittest"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "inhouse", *args],
         env={**environment, "TMPDIR": str(scratch)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout is not None
-    while json.loads(process.stdout.readline())["event"] != "prepared":
-        pass
-    assert [path.name.startswith("inhouse-work-") for path in scratch.iterdir()] == [True]
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
+    ) as process:
+        try:
+            assert process.stdout is not None
+            while json.loads(process.stdout.readline())["event"] != "prepared":
+                pass
+            while testing and not list(scratch.glob("inhouse-locks-*/*")):  # held only while a command runs
+                assert process.poll() is None
+                time.sleep(0.01)
+            assert len(list(scratch.glob("inhouse-work-*"))) == 1
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert (process.returncode, errors) == (code, "")
     assert list(scratch.iterdir()) == []
     assert (repository / "m.py").read_text() == BROKEN
