@@ -143,7 +143,7 @@ class TestRun:
         endless = f"```python\n{PROBLEMS[1].prompt}    while True: pass\n```"
         cut = Answer(Message("assistant", "Let me think"), "length", Usage(10, 0, 400))
         client = ScriptedClient([solution(PROBLEMS[0]), endless, cut])
-        report, heard = measure(client, tmp_path / "results.jsonl", timeout=1.0)
+        report, heard = measure(client, tmp_path / "results.jsonl", timeout=4.0)
         assert (report.problems, report.passed, report.pass_at_1) == (3, 1, 1 / 3)
         assert (report.timed_out, report.failed, report.cut_off) == (
             ("HumanEval/1",),

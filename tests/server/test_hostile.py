@@ -18,7 +18,7 @@ from parrot import parrot
 
 from inhouse.server.settings import Limits
 
-PATIENCE = 0.4  # seconds
+PATIENCE = 1.0  # seconds
 
 
 @pytest.fixture(scope="module")
