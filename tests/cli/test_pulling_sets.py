@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow
 import pytest
-from command_line import Inhouse
+from command_line import Inhouse, told
 from pyarrow import parquet
 
 from fake_hub import FakeHub
@@ -52,12 +52,12 @@ def kept(tmp_path: Path) -> Path:
 
 def test_the_rows_are_kept_as_they_are(inhouse: Inhouse, hub: FakeHub, kept: Path) -> None:
     done = inhouse("pull", "swe-bench-verified", HF_ENDPOINT=hub.url)
-    assert (done.returncode, done.stderr) == (0, f"swe-bench-verified is here: {kept}\n")
+    assert (done.returncode, told(done)) == (0, f"swe-bench-verified is here: {kept}\n")
     assert [json.loads(line) for line in kept.read_text().splitlines()] == ROWS
     assert [one.problem_statement for one in load_instances(kept)] == [row["problem_statement"] for row in ROWS]
     assert sorted(path.name for path in kept.parent.rglob("*")) == [".partial", kept.name, "swe-bench-verified.lock"]
     again = inhouse("pull", "swe-bench-verified")  # where no hub answers
-    assert (again.returncode, again.stderr) == (0, f"swe-bench-verified was here already: {kept}\n")
+    assert (again.returncode, told(again)) == (0, f"swe-bench-verified was here already: {kept}\n")
     assert len(hub.ranges) == 1
 
 
@@ -92,7 +92,7 @@ def test_another_table_is_refused_and_a_corrected_one_taken(
     hub.files[SET] = hub.served[SET] = data
     done = inhouse("pull", "swe-bench-verified", HF_ENDPOINT=hub.url)
     assert done.returncode == 1
-    assert done.stderr.startswith(
+    assert told(done).startswith(
         "inhouse: princeton-nlp/SWE-bench_Verified is not the data set that this version knows"
     )
     assert said in done.stderr
@@ -108,7 +108,7 @@ def test_a_hub_that_has_no_such_set_or_does_not_answer(inhouse: Inhouse, hub: Fa
     offline = inhouse("pull", "swe-bench-lite")
     for done in (missing, offline):
         assert done.returncode == 1
-        assert done.stderr.startswith("inhouse: cannot fetch princeton-nlp/SWE-bench_Lite from the model hub (")
+        assert told(done).startswith("inhouse: cannot fetch princeton-nlp/SWE-bench_Lite from the model hub (")
         assert done.stderr.endswith("fetch the data set elsewhere and give it as JSON lines with --dataset\n")
     assert "404" in missing.stderr
 
