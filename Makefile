@@ -6,9 +6,9 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 SOURCES := $(wildcard csrc/*.cpp csrc/*.h csrc/isa/*) CMakeLists.txt pyproject.toml
 
-.PHONY: help demo test test-model test-neon test-avxvnni lint lock clean
+.PHONY: help demo test test-model test-neon test-avxvnni test-avx512 lint lock clean
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9 -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
 
 $(VENV)/locked: requirements/dev.lock scripts/environment.sh
 	@sh scripts/environment.sh $(PYTHON) $(VENV) requirements/dev.lock
@@ -43,8 +43,8 @@ test-model: $(VENV)/built $(VENV)/peer ## the tests that need the starter model 
 test-neon: ## the ARM kernels, cross-compiled, under qemu (needs g++-aarch64-linux-gnu, qemu-user)
 	sh scripts/test_neon.sh
 
-test-avxvnni: ## the AVX-VNNI kernels where the processor lacks the instruction, which is emulated
-	sh scripts/test_avxvnni.sh
+test-avxvnni test-avx512: ## x86 kernels on a processor that lacks their instructions, which are emulated
+	sh scripts/test_emulated.sh $(@:test-%=%)
 
 lock: ## renew the locked requirements (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

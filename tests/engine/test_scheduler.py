@@ -274,7 +274,8 @@ def test_who_is_in_debt_rests() -> None:
         [{"role": "user", "content": "a"}], SamplingParams(reasoning_budget=2, max_tokens=90),
         template_flags={"thinking": True}, on_event=on_event, credit=2,
     )  # fmt: skip
-    assert ended.wait(20)  # the reasoning was brought to its end with many tokens at once
+    assert ended.wait(20)  # the reasoning is brought to its end with many tokens at once
+    llm.engine.stats()  # and all of them are here
     drawn = owner.count
     for _ in range(drawn - 2):
         ticket.more()
