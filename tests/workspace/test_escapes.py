@@ -328,6 +328,23 @@ class TestWithoutRepository:
         assert os.readlink(root / ".git") == str(real)
         assert [path.name for path in root.iterdir()] == [".git"]
 
+    def test_a_linked_git_is_put_back_where_its_inode_is_taken(self, tmp_path: Path) -> None:
+        root, real = tmp_path / "w", tmp_path / "real"
+        root.mkdir()
+        real.mkdir()
+        (root / ".git").symlink_to(real)
+        assert Sandbox(root).run("rm .git; touch a b c d e f", timeout=20).ok
+        assert os.readlink(root / ".git") == str(real)
+        assert sorted(path.name for path in root.iterdir()) == [".git", "a", "b", "c", "d", "e", "f"]
+
+    def test_a_git_in_place_of_a_link_is_set_aside_though_it_has_its_inode(self, tmp_path: Path) -> None:
+        real, inner = tmp_path / "real", tmp_path / "w" / "inner"
+        real.mkdir()
+        inner.mkdir(parents=True)
+        (inner / ".git").symlink_to(real)
+        Sandbox(tmp_path / "w").run("rm inner/.git; echo 'gitdir: ../evil' > inner/.git", timeout=20)
+        assert [path.name for path in inner.iterdir()] == [".git.set-aside"]
+
     def test_read_only_workspace(self, tmp_path: Path) -> None:
         assert not Sandbox(tmp_path, writable=False).run("touch x", timeout=20).ok
         assert list(tmp_path.iterdir()) == []

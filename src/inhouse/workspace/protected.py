@@ -37,11 +37,16 @@ _HOLDER = 0o555  # the mode by which a holder is known when a crash has left it
 _HOOKS_PATH = re.compile(r"^\s*hookspath\s*=\s*\"?([^\"\n]+?)\"?\s*$", re.IGNORECASE | re.MULTILINE)
 
 
+# A file or folder is its device and inode, wherever it is moved. A link is its place and target: one that is put back
+# has another inode, and the inode of one that was removed goes to the next file.
+Identity = tuple[int, int] | tuple[str, str]
+
+
 @dataclass(frozen=True)
 class Survey:
     """What a walk over a tree finds, paths relative to it: repositories by what they are, and sockets."""
 
-    repositories: dict[str, tuple[int, int]] = field(default_factory=dict)  # `.git` or a bare one: device, inode
+    repositories: dict[str, Identity] = field(default_factory=dict)  # `.git` or a bare one
     sockets: tuple[str, ...] = ()
 
 
@@ -59,7 +64,7 @@ class Protection:
 
 def survey(root: Path) -> Survey:
     """Walks `root` once. Links are not followed; folders that cannot be read hold nothing a command could use."""
-    repositories: dict[str, tuple[int, int]] = {}
+    repositories: dict[str, Identity] = {}
     sockets: list[str] = []
     folders = [""]
     while folders:
@@ -74,13 +79,13 @@ def survey(root: Path) -> Survey:
                 path = f"{here}{entry.name}"
                 names.add(entry.name)
                 if entry.name == ".git":
-                    repositories[path] = _identity(entry.path)
+                    repositories[path] = _identity(root, path)
                 if entry.is_dir(follow_symlinks=False):
                     inside.append(f"{path}/")
                 elif not entry.is_file(follow_symlinks=False) and not entry.is_symlink() and _is_socket(entry.path):
                     sockets.append(path)
         if {"HEAD", "objects", "refs"} <= names and not here.endswith(".git/"):
-            repositories[here.rstrip("/") or "."] = _identity(root / here)
+            repositories[here.rstrip("/") or "."] = _identity(root, here)
         folders += inside
     return Survey(repositories, tuple(sockets))
 
@@ -229,8 +234,10 @@ def _is_last(lock: int) -> bool:
     return True
 
 
-def _identity(path: str | Path) -> tuple[int, int]:
-    status = os.lstat(path)
+def _identity(root: Path, path: str) -> Identity:
+    status = os.lstat(root / path)
+    if stat.S_ISLNK(status.st_mode):
+        return path, os.readlink(root / path)
     return status.st_dev, status.st_ino
 
 
