@@ -75,16 +75,6 @@ EMULATED __m512i multiply(__m512i a, __m512i b) {
   const Numbers<uint32_t> x(a), y(b);
   return each<uint32_t>([&](int i) { return x.at[i] * y.at[i]; });
 }
-EMULATED __m512i dpbusd(__m512i sum, __m512i codes, __m512i act) {
-  const Numbers<int32_t> s(sum);
-  const Numbers<uint8_t> c(codes);
-  const Numbers<int8_t> a(act);
-  return each<int32_t>([&](int i) {
-    int64_t total = s.at[i];
-    for (int j = 4 * i; j < 4 * i + 4; ++j) total += c.at[j] * a.at[j];
-    return total;
-  });
-}
 EMULATED __m512i dpwssd(__m512i sum, __m512i a, __m512i b) {
   const Numbers<int32_t> s(sum);
   const Numbers<int16_t> x(a), y(b);
@@ -135,6 +125,10 @@ EMULATED __m256i extract(__m512i a, int which) {
   __m256i half;
   std::memcpy(&half, reinterpret_cast<const char*>(&a) + 32 * which, 32);
   return half;
+}
+EMULATED __m512i dpbusd(__m512i sum, __m512i codes, __m512i act) {
+  for (int i = 0; i < 2; ++i) sum = insert(sum, emulated_dpbusd(extract(sum, i), extract(codes, i), extract(act, i)), i);
+  return sum;
 }
 EMULATED __m512i extend(__m256i low) { return insert(set1(0), low, 0); }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -284,81 +283,21 @@ def test_planting_works_where_nothing_confines(tmp_path: Path) -> None:
     assert mark.exists()
 
 
-class TestWithoutRepository:
-    """A workspace without `.git`: what does not exist yet cannot come to be."""
+def test_read_only_workspace(tmp_path: Path) -> None:
+    assert not Sandbox(tmp_path, writable=False).run("touch x", timeout=20).ok
+    assert list(tmp_path.iterdir()) == []
 
-    def test_git_cannot_be_made(self, tmp_path: Path) -> None:
-        result = Sandbox(tmp_path).run(
-            "git init . ; mkdir .git; echo evil > .git/config; ls -A .git; echo > .bashrc", timeout=20
-        )
-        assert "Read-only file system" in result.output
-        assert list(tmp_path.iterdir()) == []
 
-    def test_two_commands_at_a_time(self, tmp_path: Path) -> None:
-        """The one that ends first leaves the other protected."""
-        sandbox = Sandbox(tmp_path)
-        with sandbox.launch("read line; git init -q . ; echo evil > .bashrc; ls -A .git .bashrc") as start:
-            process = subprocess.Popen(
-                start.argv, env=dict(start.environment), pass_fds=start.pass_fds, stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            )  # fmt: skip
-            assert sandbox.run("true", timeout=20).ok
-            assert (tmp_path / ".git").is_dir()
-            said, _ = process.communicate("go\n", timeout=20)
-        assert "HEAD" not in said
-        assert list(tmp_path.iterdir()) == []
-
-    def test_a_crash_leaves_no_hole(self, tmp_path: Path) -> None:
-        script = (
-            "import os, signal, sys; from pathlib import Path; from inhouse.workspace import Sandbox\n"
-            f"with Sandbox(Path({str(tmp_path)!r})).launch('true'): os.kill(os.getpid(), signal.SIGKILL)"
-        )
-        assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
-        assert (tmp_path / ".git").is_dir()
-        Sandbox(tmp_path).run("echo evil > .bashrc", timeout=20)
-        assert list(tmp_path.iterdir()) == []
-
-    def test_a_linked_git_is_put_back(self, tmp_path: Path) -> None:
-        root, real = tmp_path / "w", tmp_path / "real"
-        root.mkdir()
-        real.mkdir()
-        (root / ".git").symlink_to(real)
-        output = Sandbox(root).run("ls .git/; rm .git; git init -q .; ln -s /root/.ssh .ssh; ls", timeout=20).output
-        assert "No such file" in output
-        assert os.readlink(root / ".git") == str(real)
-        assert [path.name for path in root.iterdir()] == [".git"]
-
-    def test_a_linked_git_is_put_back_where_its_inode_is_taken(self, tmp_path: Path) -> None:
-        root, real = tmp_path / "w", tmp_path / "real"
-        root.mkdir()
-        real.mkdir()
-        (root / ".git").symlink_to(real)
-        assert Sandbox(root).run("rm .git; touch a b c d e f", timeout=20).ok
-        assert os.readlink(root / ".git") == str(real)
-        assert sorted(path.name for path in root.iterdir()) == [".git", "a", "b", "c", "d", "e", "f"]
-
-    def test_a_git_in_place_of_a_link_is_set_aside_though_it_has_its_inode(self, tmp_path: Path) -> None:
-        real, inner = tmp_path / "real", tmp_path / "w" / "inner"
-        real.mkdir()
-        inner.mkdir(parents=True)
-        (inner / ".git").symlink_to(real)
-        Sandbox(tmp_path / "w").run("rm inner/.git; echo 'gitdir: ../evil' > inner/.git", timeout=20)
-        assert [path.name for path in inner.iterdir()] == [".git.set-aside"]
-
-    def test_read_only_workspace(self, tmp_path: Path) -> None:
-        assert not Sandbox(tmp_path, writable=False).run("touch x", timeout=20).ok
-        assert list(tmp_path.iterdir()) == []
-
-    def test_no_set_user_id_files(self, tmp_path: Path) -> None:
-        script = (
-            "import os\nos.close(os.open('a', os.O_CREAT, 0o755))\n"
-            "for attempt in (lambda: os.chmod('a', 0o4755), lambda: os.open('b', os.O_CREAT, 0o6755), "
-            "lambda: os.mkdir('c', 0o2777)):\n"
-            "    try:\n        attempt(); print('ESCAPED')\n    except PermissionError: pass\n"
-        )
-        result = Sandbox(tmp_path, readable=python_paths(PYTHON)).run([str(PYTHON), "-c", script], timeout=20)
-        assert (result.ok, result.output) == (True, "")
-        assert all(path.stat().st_mode & 0o6000 == 0 for path in tmp_path.iterdir())
+def test_no_set_user_id_files(tmp_path: Path) -> None:
+    script = (
+        "import os\nos.close(os.open('a', os.O_CREAT, 0o755))\n"
+        "for attempt in (lambda: os.chmod('a', 0o4755), lambda: os.open('b', os.O_CREAT, 0o6755), "
+        "lambda: os.mkdir('c', 0o2777)):\n"
+        "    try:\n        attempt(); print('ESCAPED')\n    except PermissionError: pass\n"
+    )
+    result = Sandbox(tmp_path, readable=python_paths(PYTHON)).run([str(PYTHON), "-c", script], timeout=20)
+    assert (result.ok, result.output) == (True, "")
+    assert all(path.stat().st_mode & 0o6000 == 0 for path in tmp_path.iterdir())
 
 
 def test_injected_readme_drives_an_agent(world: World, tmp_path: Path) -> None:
