@@ -23,8 +23,8 @@ import pytest
 from inhouse.errors import SandboxError
 from inhouse.workspace import Limits, Sandbox, Unconfined, python_paths
 from inhouse.workspace.commands import execute
-from inhouse.workspace.protected import NAMES
-from inhouse.workspace.seccomp import NUMBERS, filter_program
+from inhouse.workspace.confinement.protected import NAMES
+from inhouse.workspace.confinement.seccomp import NUMBERS, filter_program
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 PYTHON = Path(sys.executable)

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from inhouse.workspace import Limits
-from inhouse.workspace.protected import NAMES
-from inhouse.workspace.seatbelt import command, profile
+from inhouse.workspace.confinement.protected import NAMES
+from inhouse.workspace.confinement.seatbelt import command, profile
 
 ROOT = Path('/Users/me/my "quoted" work')
 TEXT = profile(ROOT, readable=[Path("/opt/python")], home=Path("/Users/me"), writable=True)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,24 +21,14 @@ from functools import cached_property
 from pathlib import Path
 
 from inhouse.errors import SandboxError
-from inhouse.workspace import seatbelt
 from inhouse.workspace.commands import CommandResult, Launch, Limits, as_argv, execute, limited
-from inhouse.workspace.protected import Protection, protected, survey
-from inhouse.workspace.seccomp import filter_program
+from inhouse.workspace.confinement import seatbelt
+from inhouse.workspace.confinement.bubblewrap import View, arguments
+from inhouse.workspace.confinement.interpreters import is_python
+from inhouse.workspace.confinement.programs import program, scrubbed
+from inhouse.workspace.confinement.protected import Protection, protected, survey
+from inhouse.workspace.confinement.seccomp import filter_program
 
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store")
-_ETC = (
-    "alternatives", "fonts", "group", "hosts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
-    "localtime", "mime.types", "nsswitch.conf", "os-release", "passwd", "pki/tls/certs", "protocols", "services",
-    "ssl/certs", "ssl/openssl.cnf", "terminfo", "timezone",
-)  # fmt: skip
-# What /proc tells or takes of the whole machine, with root's rights where root runs us.
-_KERNEL = (
-    "/proc/acpi", "/proc/asound", "/proc/fs", "/proc/interrupts", "/proc/kallsyms", "/proc/kcore", "/proc/keys",
-    "/proc/key-users", "/proc/kmsg", "/proc/kpagecount", "/proc/kpageflags", "/proc/latency_stats", "/proc/mtrr",
-    "/proc/sched_debug", "/proc/scsi", "/proc/sysrq-trigger", "/proc/timer_list", "/proc/vmallocinfo",
-)  # fmt: skip
-_SETTINGS = ("/proc/sys", "/proc/bus", "/proc/irq")  # root may write there without any capability
 _PROBE = """\
 grep -q '^Seccomp:[[:space:]]*2' /proc/self/status || { echo 'no system-call filter'; exit 1; }
 grep -q '^CapEff:[[:space:]]*0*$' /proc/self/status || { echo 'capabilities are left'; exit 1; }
@@ -50,32 +39,9 @@ for place in / /usr /etc /proc/sys/kernel; do
 done
 if (: >> /proc/sys/kernel/core_pattern) 2>/dev/null; then echo 'kernel settings can be written'; exit 1; fi
 echo confined"""
-_KEPT_VARIABLES = ("PYTEST_DISABLE_PLUGIN_AUTOLOAD",)
 _INSTALL = (
     "install it (Debian, Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap; Arch: pacman -S bubblewrap)"
 )
-
-
-def _scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a command may see of the caller's environment: what decides how tests run, and says nothing of the user."""
-    return {name: environment[name] for name in _KEPT_VARIABLES if name in environment}
-
-
-def python_paths(executable: Path) -> tuple[Path, ...]:
-    """The directories that a Python interpreter needs to start: its virtual environment and its base installation.
-
-    Found by following the links of `executable`, never by running it: it may be part of an untrusted repository.
-    """
-    found: list[Path] = []
-    hop = executable.absolute()
-    for _ in range(16):
-        prefix = hop.parent.parent
-        if _is_python(prefix):
-            found.append(prefix)
-        if not hop.is_symlink():
-            break
-        hop = Path(os.path.normpath(hop.parent / os.readlink(hop)))
-    return tuple(dict.fromkeys(path for path in found if not path.is_relative_to("/usr")))
 
 
 @dataclass(frozen=True)
@@ -138,15 +104,15 @@ class Sandbox:
         if sys.platform == "darwin":
             yield Launch(self._seatbelt(as_argv(command), limits, cwd), variables, self.root)
             return
-        program = _program("bwrap", _INSTALL)
-        bounded = limited(as_argv(command), limits, _program("prlimit", "install util-linux"), private=True)
+        bwrap = program("bwrap", _INSTALL)
+        bounded = limited(as_argv(command), limits, program("prlimit", "install util-linux"), private=True)
         rules = filter_program(platform.machine())
         with protected(self.root) if self.writable else contextlib.nullcontext(Protection()) as protection:
             reading, writing = os.pipe()
             try:
                 with os.fdopen(writing, "wb") as pipe:  # smaller than a pipe holds, so this does not wait
                     pipe.write(rules)
-                confinement = [program, *self._confinement(limits, protection), "--seccomp", str(reading)]
+                confinement = [bwrap, *arguments(self._view(), limits, protection), "--seccomp", str(reading)]
                 argv = [*confinement, "--chdir", str(self.place / (cwd or "")), "--", *bounded]
                 yield Launch(argv, variables, self.root, (reading,))
             finally:
@@ -172,106 +138,22 @@ class Sandbox:
             "LANG": "C.UTF-8",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONHASHSEED": "0",
-            **_scrubbed(os.environ),
+            **scrubbed(os.environ),
             **self.environment,
         }
 
-    def _confinement(self, limits: Limits, protection: Protection) -> list[str]:
-        """bubblewrap's arguments. Later mounts lie over earlier ones, so the order is the meaning."""
-        argv = ["--unshare-all", "--new-session", "--die-with-parent", "--cap-drop", "ALL"]
-        for name in _SYSTEM:
-            path = Path(name)
-            if path.is_symlink():
-                argv += ["--symlink", os.readlink(path), name]
-            elif path.is_dir():
-                argv += ["--ro-bind", name, name]
-        for name in _ETC:
-            argv += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-        scratch = str(limits.scratch)
-        argv += ["--proc", "/proc"]
-        for name in _SETTINGS:
-            argv += ["--ro-bind-try", name, name]
-        for path in filter(Path.exists, map(Path, _KERNEL)):
-            argv += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", "/dev/null", str(path)]
-        argv += ["--dev", "/dev", "--size", scratch, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
-        argv += ["--size", scratch, "--tmpfs", "/tmp", "--dir", "/tmp/home"]
-        for path in self.readable:
-            argv += ["--ro-bind", str(path), str(path)]
-        for socket in self._readable_sockets:
-            argv += ["--ro-bind", "/dev/null", str(socket)]
-        argv += ["--bind" if self.writable else "--ro-bind", str(self.root), str(self.place)]
-        for path, seen in self.mounts.items():
-            argv += ["--ro-bind", str(path), str(seen)]
-        for name in (*protection.readonly, *protection.held):
-            argv += ["--ro-bind", str(self.root / name), str(self.place / name)]
-        for name in protection.sockets:
-            argv += ["--ro-bind", "/dev/null", str(self.place / name)]
-        return [*argv, "--remount-ro", "/"]
+    def _view(self) -> View:
+        return View(self.root, self.place, self.readable, self._readable_sockets, self.mounts, self.writable)
 
     @cached_property
     def _readable_sockets(self) -> list[Path]:
         """Servers' sockets in what is readable: read-only mounts do not keep anybody from connecting."""
-        folders = [path for path in self.readable if path.is_dir() and not _is_python(path)]  # which are large
+        folders = [path for path in self.readable if path.is_dir() and not is_python(path)]  # which are large
         return [path / name for path in folders for name in survey(path).sockets]
 
     def _seatbelt(self, command: Sequence[str], limits: Limits, cwd: Path | None) -> list[str]:
         profile = seatbelt.profile(
             self.root.resolve(), readable=[*self.readable, *self.mounts], home=Path.home(), writable=self.writable
         )
-        program = _program("sandbox-exec", "it is part of macOS; check PATH")
-        return seatbelt.command(program, profile, command, limits, self.root / (cwd or ""))
-
-
-@dataclass(frozen=True)
-class Unconfined:
-    """Runs commands with the user's own rights: only time, output and memory are limited. Never a silent fallback."""
-
-    root: Path
-    path: Sequence[Path] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
-
-    @property
-    def place(self) -> Path:
-        return self.root.absolute()
-
-    def run(
-        self,
-        command: Sequence[str] | str,
-        *,
-        timeout: float,
-        environment: Mapping[str, str] | None = None,
-        limits: Limits | None = None,
-        cwd: Path | None = None,
-    ) -> CommandResult:
-        limits = limits or self.limits
-        with self.launch(command, environment=environment, limits=limits, cwd=cwd) as start:
-            return execute(start, timeout=timeout, limits=limits)
-
-    @contextlib.contextmanager
-    def launch(
-        self,
-        command: Sequence[str] | str,
-        *,
-        environment: Mapping[str, str] | None = None,
-        limits: Limits | None = None,
-        cwd: Path | None = None,
-    ) -> Iterator[Launch]:
-        """As `Sandbox.launch`."""
-        path = os.pathsep.join([*map(str, self.path), "/usr/local/bin", "/usr/bin", "/bin"])
-        fixed = {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
-        variables = {**fixed, **_scrubbed(os.environ), **self.environment}
-        argv = limited(as_argv(command), limits or self.limits, _program("prlimit", "install util-linux"))
-        yield Launch(argv, {**variables, **(environment or {})}, self.root / (cwd or ""))
-
-
-def _is_python(prefix: Path) -> bool:
-    """Whether a directory is a virtual environment or an installation of Python."""
-    return (prefix / "pyvenv.cfg").is_file() or any(prefix.glob("lib/python3*/os.py"))
-
-
-def _program(name: str, remedy: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        raise SandboxError(f"{name} is not installed, and commands are never run unconfined unasked; {remedy}")
-    return found
+        tool = program("sandbox-exec", "it is part of macOS; check PATH")
+        return seatbelt.command(tool, profile, command, limits, self.root / (cwd or ""))

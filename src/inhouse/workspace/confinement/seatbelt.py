@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inhouse.workspace.commands import Limits
-from inhouse.workspace.protected import NAMES
+from inhouse.workspace.confinement.protected import NAMES
 
 _SYSTEM = (
     "/usr", "/bin", "/sbin", "/System", "/Library/Apple", "/Library/Developer", "/Library/Frameworks", "/opt/homebrew",
