@@ -11,10 +11,10 @@ from agent_kit import Bench, MakeBench, do, say, shop
 
 from inhouse.agent.desk import Desk
 from inhouse.agent.loop import AgentOptions
-from inhouse.agent.overview import map_tokens, mentioned, overview
 from inhouse.agent.session import Session
 from inhouse.agent.steps import Warned
 from inhouse.workspace import Unconfined
+from inhouse.workspace.overview import map_tokens, mentioned, overview
 
 HEAD = "The definitions that most of the code leans on"
 

@@ -15,11 +15,11 @@ from agent_kit import FINISH, REPAIR, Bench, MakeBench, answer, call, do, shop
 from inhouse.agent.briefing import SYSTEM
 from inhouse.agent.failure import CHALLENGE, WORD, describes_failure
 from inhouse.agent.loop import AgentOptions
-from inhouse.agent.outcome import says_failed
 from inhouse.agent.session import Session
 from inhouse.agent.state import state_of
 from inhouse.agent.steps import Warned
 from inhouse.client.types import Usage
+from inhouse.workspace.testing.report import says_failed
 
 ISSUE = "total() gives a negative number instead of the sum."
 EDIT = do("str_replace", **REPAIR)

@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 from command_line import Inhouse
 
-from inhouse.agent import FixResult
 from inhouse.cli import fix as module
 from inhouse.errors import WorkspaceError
+from inhouse.repair import RepairResult
 from scripted_server import Server
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 
 BROKEN = "def one():\n    return 2\n"
 TEST = "import unittest\nfrom m import one\n\nclass One(unittest.TestCase):\n    def test_one(self):\n"
-RESULT = FixResult("verified", "it passes", "t", {"m.py": "new\n"}, "--- a/m.py\n+++ b/m.py\n", {"m.py": b"old\n"})
+RESULT = RepairResult("verified", "it passes", "t", {"m.py": "new\n"}, "--- a/m.py\n+++ b/m.py\n", {"m.py": b"old\n"})
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 
 from inhouse.errors import WorkspaceError
 from inhouse.workspace import Unconfined, files, source
-from inhouse.workspace.calls import CallNotes, Calls
 from inhouse.workspace.edits import EditError, SearchReplace, apply_search_replace, fenced_blocks
-from inhouse.workspace.project import detect_command, given_command, interpreters
+from inhouse.workspace.testing.calls import CallNotes, Calls
+from inhouse.workspace.testing.command import detect_command, given_command, interpreters
 
 TEXT = "def a():\n    x = 1\n    return x\n\ndef b():\n    x = 2\n    return x\n"
 

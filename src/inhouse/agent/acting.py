@@ -16,13 +16,13 @@ from typing import Any
 from inhouse.agent.desk import Desk
 from inhouse.agent.guards import Evidence, Guards
 from inhouse.agent.journal import Journal
-from inhouse.agent.outcome import says_failed
 from inhouse.agent.permissions import Permissions
 from inhouse.agent.steps import Called, Calling, Changed, OnStep, Printed, Warned
 from inhouse.agent.tools.base import Action, AgentTool, CallError, Control, ToolResult, read_arguments
 from inhouse.client.types import Message, ToolCall
 from inhouse.errors import InhouseError
 from inhouse.workspace.edits import EditError
+from inhouse.workspace.testing.report import says_failed
 
 NOT_RUN = "[not run: the user stopped the turn]"
 

@@ -11,8 +11,8 @@ from inhouse.workspace import Runner, Sandbox, Unconfined, python_paths
 from inhouse.workspace.checkout import is_environment
 from inhouse.workspace.files import decode, encode, read_bytes, write_bytes
 from inhouse.workspace.paths import Target
-from inhouse.workspace.project import interpreters
 from inhouse.workspace.shell import Shell
+from inhouse.workspace.testing.command import interpreters
 
 COMMAND_SECONDS = 120.0
 LONGEST_COMMAND = 1800.0

@@ -15,7 +15,6 @@ from inhouse.agent.acting import Acting
 from inhouse.agent.asking import Asking, Reply
 from inhouse.agent.desk import Desk
 from inhouse.agent.journal import Journal
-from inhouse.agent.overview import map_tokens, overview
 from inhouse.agent.permissions import Permissions
 from inhouse.agent.session import Session
 from inhouse.agent.state import INTERRUPTED
@@ -29,6 +28,7 @@ from inhouse.agent.tools.tests import tests_tool
 from inhouse.agent.tools.view import search_tool, view_tool
 from inhouse.client.types import ChatClient, Message, Sampling, Usage
 from inhouse.errors import ContextLengthError
+from inhouse.workspace.overview import map_tokens, overview
 from inhouse.workspace.shadow import Change
 
 _UNUSABLE = 3  # answers in a row that are empty or were cut: the model has lost its way

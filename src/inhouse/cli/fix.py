@@ -14,8 +14,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from inhouse.agent import FixOptions, FixResult, fix
-from inhouse.agent.overview import map_tokens
 from inhouse.cli.chat_client import add_connection, connected, largest_model
 from inhouse.cli.common import (
     Subparsers,
@@ -28,8 +26,10 @@ from inhouse.cli.common import (
 )
 from inhouse.cli.repair_view import JsonLines, RepairView, show_diff
 from inhouse.errors import ParameterError, SandboxError
+from inhouse.repair import RepairOptions, RepairResult, repair
 from inhouse.workspace import Sandbox
 from inhouse.workspace.checkout import apply
+from inhouse.workspace.overview import map_tokens
 
 _EXIT_CODES = """\
 exit codes:
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     if not problem:
         raise ParameterError("the problem is empty; say in a sentence what is wrong")
     model = args.url or (model_path(args.model) if args.model is not None else largest_model()).name
-    options = FixOptions(
+    options = RepairOptions(
         minutes=args.minutes,
         attempts=args.attempts,
         tokens=args.max_tokens,
@@ -115,15 +115,15 @@ def run(args: argparse.Namespace) -> int:
         return _report(args, _repair(args, model, problem, options))
 
 
-def _repair(args: argparse.Namespace, model: str, problem: str, options: FixOptions) -> FixResult:
+def _repair(args: argparse.Namespace, model: str, problem: str, options: RepairOptions) -> RepairResult:
     with JsonLines() if args.json else RepairView() as view:
         view.loading(model)
         with connected(args, {"enable_thinking": False}) as connection:
             options = replace(options, map_tokens=min(_MAP_TOKENS, map_tokens(connection.context)))
-            return fix(connection.client, args.repo, problem, args.test, options, view.show)
+            return repair(connection.client, args.repo, problem, args.test, options, view.show)
 
 
-def _report(args: argparse.Namespace, result: FixResult) -> int:
+def _report(args: argparse.Namespace, result: RepairResult) -> int:
     """Shows how it ended and applies the patch if the user wants it. Returns the exit code."""
     applied = False
     if result.patch:
@@ -145,7 +145,7 @@ def _report(args: argparse.Namespace, result: FixResult) -> int:
     return _EXIT[result.status]
 
 
-def _fields(result: FixResult, applied: bool) -> dict[str, Any]:
+def _fields(result: RepairResult, applied: bool) -> dict[str, Any]:
     return {
         "event": "result",
         "status": result.status,

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from inhouse.agent import Event, as_json
-from inhouse.agent.events import Asked, Drafted, Located, Noted, Prepared, Reproduction, Tested, Tried
+from inhouse.repair import Event, as_json
+from inhouse.repair.events import Asked, Drafted, Located, Noted, Prepared, Reproduction, Tested, Tried
 
 _SHOWN = 3  # failing tests and suspects that are named
 _MARKS = {"verified": "[green]✓[/]", "better": "[green]+[/]"}

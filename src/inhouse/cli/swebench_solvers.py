@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from inhouse.agent import FixOptions, fix
 from inhouse.agent.briefing import SYSTEM
 from inhouse.agent.checks import project_checks
 from inhouse.agent.desk import open_desk
-from inhouse.agent.events import Event, Tried
 from inhouse.agent.loop import Agent, AgentOptions
 from inhouse.agent.permissions import Permissions
 from inhouse.agent.session import Session
@@ -21,6 +19,8 @@ from inhouse.cli.common import home, pythons
 from inhouse.errors import ParameterError, WorkspaceError
 from inhouse.evals.swebench import Instance, load_predictions
 from inhouse.evals.swebench_run import Attempt, Solver
+from inhouse.repair import RepairOptions, repair
+from inhouse.repair.events import Event, Tried
 
 SOLVERS = ("agent", "fix")
 
@@ -80,8 +80,8 @@ def _by_fix(connection: Connection, minutes: float, runs: Sequence[Path]) -> Sol
             if isinstance(event, Tried):
                 tokens += event.prompt_tokens - event.cached_tokens + event.answer_tokens
 
-        options = FixOptions(minutes=minutes, pythons=runs)
-        result = fix(connection.client, root, instance.problem_statement, None, options, count)
+        options = RepairOptions(minutes=minutes, pythons=runs)
+        result = repair(connection.client, root, instance.problem_statement, None, options, count)
         return Attempt(result.diff, tokens, result.reason)
 
     return _never_raising(solve)

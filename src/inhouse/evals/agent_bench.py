@@ -15,15 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from inhouse.agent import FixOptions, FixResult, answers, fix
-from inhouse.agent.events import Event, Tried
-from inhouse.agent.prompts import plain
-from inhouse.agent.questions import PLAIN_TOKENS
 from inhouse.client.types import ChatClient, ChatRequest, Sampling, complete
 from inhouse.evals.bugs import PACKAGE, Bug, make_bugs, write_files
 from inhouse.evals.humaneval import Problem
 from inhouse.evals.records import Records
 from inhouse.evals.symptoms import examiner
+from inhouse.repair import RepairOptions, RepairResult, patching, repair
+from inhouse.repair.events import Event, Tried
+from inhouse.repair.prompts import plain
+from inhouse.repair.strategy import PLAIN_TOKENS
 from inhouse.workspace import Limits, Sandbox, python_paths
 from inhouse.workspace.edits import EditError
 from inhouse.workspace.git import git
@@ -121,7 +121,7 @@ def alone(client: ChatClient, bug: Bug) -> Result:
     seconds = time.monotonic() - started
     said, usage = answer.message.content, answer.usage
     try:
-        new = answers.rewritten_file(text, said)
+        new = patching.rewritten_file(text, said)
         repaired = passes(bug, {bug.path: new})
         note = "repaired" if repaired else "unchanged" if new == text else "tests fail"
     except EditError as error:
@@ -146,8 +146,8 @@ def with_agent(client: ChatClient, bug: Bug, plan: Plan, seed: int) -> Result:
         bug.write(root)
         git(root, "init", "--quiet")
         git(root, "add", "--all")
-        options = FixOptions(plan.minutes, plan.attempts, seed=seed, pythons=(Path(sys.executable),))
-        result = fix(client, root, bug.issue, None, options, note)
+        options = RepairOptions(plan.minutes, plan.attempts, seed=seed, pythons=(Path(sys.executable),))
+        result = repair(client, root, bug.issue, None, options, note)
     seconds = time.monotonic() - started
     return Result(
         bug.name, *_judged(bug, result), len(tried),
@@ -157,7 +157,7 @@ def with_agent(client: ChatClient, bug: Bug, plan: Plan, seed: int) -> Result:
     )  # fmt: skip
 
 
-def _judged(bug: Bug, result: FixResult) -> tuple[bool, str]:
+def _judged(bug: Bug, result: RepairResult) -> tuple[bool, str]:
     """Whether the bug is repaired by the tests as they were, and the agent's own word."""
     touched = [path for path in result.patch if path in bug.tests]
     if touched:

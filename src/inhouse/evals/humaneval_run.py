@@ -19,7 +19,7 @@ from inhouse.evals.humaneval import Problem, Solver
 from inhouse.evals.records import Records
 from inhouse.workspace import CommandResult, Limits, Runner, Sandbox, python_paths
 
-Outcome = Literal["passed", "failed", "timeout"]
+TestReport = Literal["passed", "failed", "timeout"]
 
 _MARK = "all checks passed"
 _LIMITS = Limits(memory=1 << 30, processes=32, file_size=16 << 20, scratch=64 << 20, output=4 << 10)
@@ -30,7 +30,7 @@ class Verdict:
     """How one answer fared. `output` is the end of what its tests printed; times are seconds."""
 
     task_id: str
-    outcome: Outcome
+    outcome: TestReport
     answer: str
     output: str
     finish: str
@@ -152,7 +152,7 @@ def confined(root: Path) -> Sandbox:
     return Sandbox(root, readable=python_paths(Path(sys.executable)), limits=_LIMITS)
 
 
-def _outcome(result: CommandResult) -> Outcome:
+def _outcome(result: CommandResult) -> TestReport:
     if result.timed_out:
         return "timeout"
     # An answer that ends the process by itself, with success, has passed nothing: only the last line tells.

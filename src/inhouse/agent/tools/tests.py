@@ -8,15 +8,15 @@ import time
 from functools import partial
 
 from inhouse.agent.desk import Desk
-from inhouse.agent.outcome import Outcome, read_outcome
-from inhouse.agent.runners import go_modules
 from inhouse.agent.tools.base import Action, AgentTool, Arguments, Control, ToolResult, define
 from inhouse.agent.tools.folding import fold
 from inhouse.errors import WorkspaceError
 from inhouse.workspace.commands import CommandResult
 from inhouse.workspace.files import read_text
-from inhouse.workspace.project import TestCommand, detect_command, given_command
 from inhouse.workspace.search import files_of
+from inhouse.workspace.testing.command import TestCommand, detect_command, given_command
+from inhouse.workspace.testing.report import TestReport, read_report
+from inhouse.workspace.testing.runners import go_modules
 
 _HAS_PYTEST = "import importlib.util, sys; sys.exit(importlib.util.find_spec('pytest') is None)"
 _SHOWN = 5  # failures described
@@ -76,7 +76,7 @@ def _prepare(desk: Desk, arguments: Arguments) -> Action:
         )
         known = frozenset(files_of(desk.root))
         plain = CommandResult(result.exit_code, result.output, time.monotonic() - started, result.stopped)
-        outcome = read_outcome(plain, command.kind, desk.runner.place, known, go_modules(desk.root, known))
+        outcome = read_report(plain, command.kind, desk.runner.place, known, go_modules(desk.root, known))
         failing = tuple(sorted(outcome.failing - {""}))
         cancelled = result.stopped == "cancelled"
         verdict = None if cancelled or _ran_nothing(outcome, command) else outcome.passed
@@ -85,12 +85,12 @@ def _prepare(desk: Desk, arguments: Arguments) -> Action:
     return Action("execute", line, run, (str(desk.root),))
 
 
-def _ran_nothing(outcome: Outcome, command: TestCommand) -> bool:
+def _ran_nothing(outcome: TestReport, command: TestCommand) -> bool:
     """Whether the run says nothing of the program: no such command, no tests found."""
     return outcome.exit_code in (126, 127) or (command.kind == "pytest" and outcome.exit_code in (4, 5))
 
 
-def _report(line: str, outcome: Outcome) -> str:
+def _report(line: str, outcome: TestReport) -> str:
     ran = f"{outcome.ran} tests ran, " if outcome.ran is not None else ""
     if outcome.passed:
         said = f"passed: {ran}{outcome.seconds:.1f} s ({line})"

@@ -1,6 +1,6 @@
 """Runs a repository's tests on its copy, with or without a patch, and records what they call. Asks no model.
 
-The workbench is the one object that holds the copy, the sandbox and the command; it decides whether a patch is as good
+`Harness` is the one object that holds the copy, the sandbox and the command; it decides whether a patch is as good
 as it looks: as many tests must run as before, so that a patch which makes tests vanish never passes for a repair.
 """
 
@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from inhouse.agent.outcome import Outcome, read_outcome
-from inhouse.agent.runners import go_modules
 from inhouse.errors import WorkspaceError
 from inhouse.workspace import CommandResult, Runner, Sandbox, Unconfined, python_paths
-from inhouse.workspace.calls import CallNotes, Calls
 from inhouse.workspace.checkout import Checkout, Patch, is_environment
 from inhouse.workspace.files import is_program_file, is_test_file
-from inhouse.workspace.project import TestCommand, detect_command, given_command, interpreters
+from inhouse.workspace.testing.calls import CallNotes, Calls
+from inhouse.workspace.testing.command import TestCommand, detect_command, given_command, interpreters
+from inhouse.workspace.testing.report import TestReport, read_report
+from inhouse.workspace.testing.runners import go_modules
 
 QUICK = 4.0  # seconds; a suite that takes longer is tried on the failing tests first
 _SLOWEST_CANDIDATE = 5  # times as long as the unchanged program took: more is a loop without end
@@ -28,7 +28,7 @@ _MISSING = (126, 127)  # exit codes of a shell that cannot run a command
 
 
 @dataclass(frozen=True)
-class Bench:
+class Harness:
     """The copy, how commands run in it, and which command tells whether it works. `timeout` is seconds per run."""
 
     checkout: Checkout
@@ -44,16 +44,16 @@ class Bench:
         """Make the copy the user's files with a patch on top, and the added tests."""
         self.checkout.put({**self.added, **patch})
 
-    def run(self, command: TestCommand, deadline: float, extra: Mapping[str, str] | None = None) -> Outcome:
+    def run(self, command: TestCommand, deadline: float, extra: Mapping[str, str] | None = None) -> TestReport:
         """Run the tests on the copy as it is now. `deadline` is of time.monotonic."""
         seconds = max(1.0, min(self.timeout, deadline - time.monotonic()))
         environment = {**self.environment, **(extra or {})}
         result = self.runner.run(command.argv, timeout=seconds, environment=environment)
         paths = self.checkout.paths | self.added.keys()
         modules = go_modules(self.checkout.root, paths) if command.kind == "other" else {}
-        return read_outcome(result, command.kind, self.place, paths, modules)
+        return read_report(result, command.kind, self.place, paths, modules)
 
-    def test(self, patch: Patch, before: Outcome, deadline: float) -> Outcome:
+    def test(self, patch: Patch, before: TestReport, deadline: float) -> TestReport:
         """The outcome with a patch on the user's files. Of a slow suite the tests that failed run first, alone."""
         self.put(patch)
         quicker = replace(self, timeout=min(self.timeout, max(10.0, _SLOWEST_CANDIDATE * before.seconds)))
@@ -65,7 +65,7 @@ class Bench:
             self.put(patch)
         return quicker.run(self.command, deadline)
 
-    def record(self, names: Sequence[str], before: Outcome, deadline: float, patch: Patch) -> Calls:
+    def record(self, names: Sequence[str], before: TestReport, deadline: float, patch: Patch) -> Calls:
         """What the tests call with a patch, with values in those named in `names`; empty when it cannot be told.
 
         Nothing is lost but insight when the recorder upsets the tests, so their outcome does not matter here.
@@ -102,24 +102,24 @@ class Bench:
             return ""
 
 
-def is_repaired(after: Outcome, before: Outcome) -> bool:
+def is_repaired(after: TestReport, before: TestReport) -> bool:
     """Whether everything passes and no test has vanished."""
     return after.passed and not _lost_tests(after, before)
 
 
-def is_better(after: Outcome, before: Outcome) -> bool:
+def is_better(after: TestReport, before: TestReport) -> bool:
     """Whether some of the failing tests pass now and no other fails."""
     return after.failing < before.failing and after.stopped is None and not _lost_tests(after, before)
 
 
-def _lost_tests(after: Outcome, before: Outcome) -> bool:
+def _lost_tests(after: TestReport, before: TestReport) -> bool:
     return before.ran is not None and (after.ran is None or after.ran < before.ran)
 
 
-def open_bench(
+def open_harness(
     checkout: Checkout, test: str | None, *, sandboxed: bool, pythons: Sequence[Path], timeout: float
-) -> Bench:
-    """A bench for a copy. `test` is the user's command, `pythons` may run the tests of a project that has none.
+) -> Harness:
+    """A harness for a copy. `test` is the user's command, `pythons` may run the tests of a project that has none.
 
     Raises SandboxError when commands cannot be confined and `sandboxed` is wanted; WorkspaceError when no tests are
     found or their command cannot run.
@@ -151,10 +151,10 @@ def open_bench(
         paths.append(str(place))  # an editable install would otherwise lead back to the user's own files
     environment = {"PYTHONPATH": os.pathsep.join(paths)} if paths else {}
     notes = CallNotes(folder, checkout.root, place)
-    return Bench(checkout, runner, place, command, notes, environment, timeout)
+    return Harness(checkout, runner, place, command, notes, environment, timeout)
 
 
-def check_baseline(outcome: Outcome, command: TestCommand) -> None:
+def check_baseline(outcome: TestReport, command: TestCommand) -> None:
     """Raise WorkspaceError when the first run says nothing of the program: no such command, no tests, out of time."""
     said = " ".join(outcome.output.split())[-300:]
     if outcome.stopped:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from inhouse.agent.prompts import Prompt
 from inhouse.client.types import ChatClient, ChatRequest, FinishReason, Sampling, Usage
+from inhouse.repair.prompts import Prompt
 
 
 @dataclass(frozen=True)

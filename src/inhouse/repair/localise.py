@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from inhouse.agent.outcome import Failure, Place
 from inhouse.workspace import source
-from inhouse.workspace.calls import Call, Calls
+from inhouse.workspace.testing.calls import Call, Calls
+from inhouse.workspace.testing.report import Failure, Place
 
 MAX_SUSPECTS = 12
 _WINDOW = 40  # lines of a piece of a file that is not Python

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
-from inhouse.agent import forms, prompts
-from inhouse.agent.answers import edited
-from inhouse.agent.localise import Evidence, suspects
-from inhouse.agent.outcome import Failure
-from inhouse.workspace.calls import Calls
+from inhouse.repair import answer_grammar, prompts
+from inhouse.repair.localise import Evidence, suspects
+from inhouse.repair.patching import edited
+from inhouse.workspace.testing.calls import Calls
+from inhouse.workspace.testing.report import Failure
 
 LINES = ["def f(x):", "    if x > 1:", "        return 'é/\"'", "", "    return x"]
 
@@ -43,7 +43,7 @@ def stops_at(grammar: str, text: str) -> str:
 @pytest.mark.parametrize("new", ["", "    return 2 * x\n", "\n    y = `x`\n"])
 def test_lines_that_are_there_can_be_replaced(old: str, new: str) -> None:
     answer = f"<<<<<<< SEARCH\n{old}=======\n{new}>>>>>>> REPLACE"
-    assert stops_at(forms.replacement(LINES), answer) == ""
+    assert stops_at(answer_grammar.replacement(LINES), answer) == ""
     text = "\n".join(LINES) + "\n"
     assert edited(text, answer).strip("\n") == text.replace(old, new).strip("\n")
 
@@ -59,14 +59,14 @@ def test_lines_that_are_there_can_be_replaced(old: str, new: str) -> None:
     ],
 )
 def test_other_lines_cannot(old: str, rest: str) -> None:
-    found = stops_at(forms.replacement(LINES), f"<<<<<<< SEARCH\n{old}=======\n")
+    found = stops_at(answer_grammar.replacement(LINES), f"<<<<<<< SEARCH\n{old}=======\n")
     assert found.endswith(rest.lstrip())
     assert len(found) <= len(rest)
 
 
 def test_code_goes_on_in_its_block_to_the_blocks_end() -> None:
     head = 'def f(x):\n    """About `x` and "that"."""\n'
-    grammar = forms.code_block("```python\n", head)
+    grammar = answer_grammar.code_block("```python\n", head)
     answer = f"```python\n{head}    if x:\n        return 1\n\n    return '``'\n\n\ndef help():\n    pass\n```"
     assert stops_at(grammar, answer) == ""
     assert stops_at(grammar, answer[:-3]) == "…"
@@ -76,9 +76,9 @@ def test_code_goes_on_in_its_block_to_the_blocks_end() -> None:
 
 
 def test_a_signature_and_lines_go_on_as_they_like() -> None:
-    assert stops_at(forms.code_block("```python\n", "def f("), "```python\ndef f(x): return x\n```") == ""
-    assert stops_at(forms.code_block("```\n"), "```\n`${x}`;\n  }\n```") == ""
-    assert stops_at(forms.code_block("```\n"), "```\n```") == "`"  # no line at all
+    assert stops_at(answer_grammar.code_block("```python\n", "def f("), "```python\ndef f(x): return x\n```") == ""
+    assert stops_at(answer_grammar.code_block("```\n"), "```\n`${x}`;\n  }\n```") == ""
+    assert stops_at(answer_grammar.code_block("```\n"), "```\n```") == "`"  # no line at all
 
 
 @pytest.mark.parametrize("length", [3, 200])

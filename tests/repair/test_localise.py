@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from inhouse.agent import prompts
-from inhouse.agent.localise import MAX_SUSPECTS, Evidence, suspects
-from inhouse.agent.outcome import Failure, Place
-from inhouse.workspace.calls import Call, Calls
+from inhouse.repair import prompts
+from inhouse.repair.localise import MAX_SUSPECTS, Evidence, suspects
+from inhouse.workspace.testing.calls import Call, Calls
+from inhouse.workspace.testing.report import Failure, Place
 
 TEXTS = {
     "a.py": "LIMIT = 3\n\n\ndef first(x):\n    return second(x) + LIMIT\n\n\ndef second(x):\n    return x\n",

@@ -12,17 +12,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from inhouse.agent import answers, prompts, questions
-from inhouse.agent.events import Asked, OnEvent, Tried, Verdict
-from inhouse.agent.interview import Interview, Reply
-from inhouse.agent.localise import Suspect, shifted
-from inhouse.agent.outcome import Outcome
-from inhouse.agent.prompts import Earlier
-from inhouse.agent.questions import Question
-from inhouse.agent.verify import Bench, is_better, is_repaired
+from inhouse.repair import patching, prompts, strategy
+from inhouse.repair.budget import Interview, Reply
+from inhouse.repair.events import Asked, OnEvent, Tried, Verdict
+from inhouse.repair.harness import Harness, is_better, is_repaired
+from inhouse.repair.localise import Suspect, shifted
+from inhouse.repair.prompts import Earlier
+from inhouse.repair.strategy import Question
 from inhouse.workspace import source
 from inhouse.workspace.checkout import Patch
 from inhouse.workspace.edits import EditError
+from inhouse.workspace.testing.report import TestReport
 
 _DETAIL_LINES = 8  # of a failure, in events and in what the model is told of an earlier attempt
 
@@ -42,7 +42,7 @@ class Found:
     """The end of a search: the best patch (empty when none helped) and how the tests end with it."""
 
     patch: Patch
-    outcome: Outcome
+    outcome: TestReport
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Case:
     common: str
     texts: Mapping[str, str]
     base: Patch
-    before: Outcome
+    before: TestReport
 
 
 _Judge = Callable[[Case, _Record, str], tuple[Verdict, str, Found | None]]  # of a file's new text
@@ -65,8 +65,8 @@ _Judge = Callable[[Case, _Record, str], tuple[Verdict, str, Found | None]]  # of
 class Search:
     """Searches with one budget; no version of a file is tried twice."""
 
-    def __init__(self, interview: Interview, bench: Bench, on_event: OnEvent) -> None:
-        self._interview, self._bench, self._on_event = interview, bench, on_event
+    def __init__(self, interview: Interview, harness: Harness, on_event: OnEvent) -> None:
+        self._interview, self._harness, self._on_event = interview, harness, on_event
         self._seen: set[str] = set()
         self._plain: dict[str, tuple[str, str]] = {}  # path: of which version, and with which suspect's turns
 
@@ -100,7 +100,7 @@ class Search:
         if text is None:
             return None
         patch = {**case.base, suspect.path: text}
-        after = self._bench.test(patch, case.before, self._interview.budget.deadline)
+        after = self._harness.test(patch, case.before, self._interview.budget.deadline)
         return Found(patch, after) if is_repaired(after, case.before) else None
 
     def _turns(self, records: list[_Record]) -> Iterator[tuple[_Record, int]]:
@@ -118,12 +118,12 @@ class Search:
         suspect = record.suspect
         text = case.texts[suspect.path]
         attempt = self._interview.begin()
-        ask = questions.question(suspect, text, number, plain=self._wants_plain(suspect, text))
+        ask = strategy.question(suspect, text, number, plain=self._wants_plain(suspect, text))
         self._on_event(Asked(attempt, suspect.label, ask.temperature))
         started = time.monotonic()
-        prompt = questions.asked(ask, case.problem, case.common, suspect, case.texts, record.earlier)
+        prompt = strategy.asked(ask, case.problem, case.common, suspect, case.texts, record.earlier)
         interview = self._interview
-        drawn = questions.sampling(ask, prompt, suspect, text, interview.seed(), interview.count_tokens)
+        drawn = strategy.sampling(ask, prompt, suspect, text, interview.seed(), interview.count_tokens)
         reply = interview.ask(prompt, drawn)
         try:
             verdict, detail, found = (judge or self._judge)(case, record, _changed(suspect, text, ask, reply))
@@ -144,7 +144,7 @@ class Search:
         return found
 
     def _greedy(self, suspect: Suspect, text: str) -> Sequence[str]:
-        return questions.greedy(suspect, text, plain=self._wants_plain(suspect, text))
+        return strategy.greedy(suspect, text, plain=self._wants_plain(suspect, text))
 
     def _wants_plain(self, suspect: Suspect, text: str) -> bool:
         """Whether its file is asked about as a whole in this suspect's turns: the first one's, before any repair."""
@@ -158,7 +158,7 @@ class Search:
             return "repeated", "this version has been tried", None
         self._seen.add(key)
         patch = {**case.base, suspect.path: text}
-        after = self._bench.test(patch, case.before, self._interview.budget.deadline)
+        after = self._harness.test(patch, case.before, self._interview.budget.deadline)
         if is_repaired(after, case.before):
             return "verified", "", Found(patch, after)
         detail = _first_lines(after.summary) or "fewer tests ran than before"
@@ -206,13 +206,13 @@ def _applied(suspect: Suspect, text: str, ask: Question, reply: Reply) -> str:
     if reply.cut:
         raise EditError("the answer has no end; write less")
     if ask.style == "plain":
-        new = answers.rewritten_file(text, reply.text)
+        new = patching.rewritten_file(text, reply.text)
     elif suspect.kind == "function" and "<<<<<<< SEARCH" in reply.text:
-        new = answers.edited(text, reply.text)
+        new = patching.edited(text, reply.text)
     elif suspect.kind == "function":
-        new = answers.rewritten_function(text, suspect.name, reply.text)
+        new = patching.rewritten_function(text, suspect.name, reply.text)
     else:
-        new = answers.rewritten_lines(text, suspect.first, suspect.last, reply.text)
+        new = patching.rewritten_lines(text, suspect.first, suspect.last, reply.text)
     if suspect.path.endswith(".py") and source.parse(text) is not None and (problem := source.syntax_error(new)):
         raise EditError(f"the new code is not valid Python ({problem})")
     return new

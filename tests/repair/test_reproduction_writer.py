@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from shop import PROGRAM, RIGHT, WRONG, Repository, text_of
 
-from inhouse.agent import as_json, events
-from inhouse.agent.drafts import assertion, drafted, example, new_path, quoted_call, told
-from inhouse.agent.localise import Suspect, described
+from inhouse.repair import as_json, events
+from inhouse.repair.localise import Suspect, described
+from inhouse.repair.reproduction.test_file import assertion, drafted, example, new_path, quoted_call, told
 from inhouse.workspace.checkout import apply
 from inhouse.workspace.edits import EditError
 

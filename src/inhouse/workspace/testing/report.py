@@ -14,9 +14,9 @@ from itertools import takewhile, zip_longest
 from pathlib import Path
 from types import MappingProxyType
 
-from inhouse.agent.runners import go_folder, named_failures, tests_ran
 from inhouse.workspace import CommandResult
-from inhouse.workspace.project import TestKind
+from inhouse.workspace.testing.command import TestKind
+from inhouse.workspace.testing.runners import go_folder, named_failures, tests_ran
 
 _PYTEST_FAILED = re.compile(r"^(?:FAILED|ERROR) (?P<id>\S.*?)(?: - .*)?$", re.MULTILINE)
 _PYTEST_COUNTS = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)")
@@ -54,8 +54,10 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TestReport:
     """One run of the tests. `ran` counts those that ended in success or failure, None where the output does not say."""
+
+    __test__ = False  # not a test itself, whatever pytest thinks of the name
 
     passed: bool
     failures: tuple[Failure, ...]
@@ -77,13 +79,13 @@ class Outcome:
         return self.failures[0].message if self.failures else ""
 
 
-def read_outcome(
+def read_report(
     result: CommandResult,
     kind: TestKind,
     place: Path,
     known: Container[str],
     modules: Mapping[str, str] = MappingProxyType({}),
-) -> Outcome:
+) -> TestReport:
     """The outcome of a run.
 
     `place` is where the run saw the repository, `known` its files' relative paths, `modules` its Go modules' folders.
@@ -101,7 +103,9 @@ def read_outcome(
         tail = "\n".join(result.output.rstrip().splitlines()[-MAX_LINES:])
         places = places_in(result.output, place, known, ("", *modules.values()))
         failures = (Failure("", "", tail, places),)
-    return Outcome(result.ok, failures, ran, result.exit_code, result.duration, result.stopped, result.output[-20_000:])
+    return TestReport(
+        result.ok, failures, ran, result.exit_code, result.duration, result.stopped, result.output[-20_000:]
+    )
 
 
 def says_failed(output: str) -> bool:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from shop import PROGRAM, RIGHT, TESTS, WRONG, Repository, text_of
 
-from inhouse.agent import as_json, events
 from inhouse.client.types import ChatRequest
 from inhouse.errors import WorkspaceError
+from inhouse.repair import as_json, events
 from inhouse.workspace.checkout import apply
 
 

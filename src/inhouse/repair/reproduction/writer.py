@@ -14,17 +14,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from inhouse.agent import drafts, prompts
-from inhouse.agent.drafts import Example, Shown
-from inhouse.agent.events import Asked, Drafted, DraftVerdict, Located, OnEvent, Reproduction
-from inhouse.agent.interview import Interview
-from inhouse.agent.localise import Suspect, described
-from inhouse.agent.outcome import Outcome
-from inhouse.agent.verify import Bench
 from inhouse.client.types import Sampling
+from inhouse.repair import prompts
+from inhouse.repair.budget import Interview
+from inhouse.repair.events import Asked, Drafted, DraftVerdict, Located, OnEvent, Reproduction
+from inhouse.repair.harness import Harness
+from inhouse.repair.localise import Suspect, described
+from inhouse.repair.reproduction import test_file
+from inhouse.repair.reproduction.test_file import Example, Shown
 from inhouse.workspace.edits import EditError
 from inhouse.workspace.files import is_test_file
-from inhouse.workspace.project import TestCommand
+from inhouse.workspace.testing.command import TestCommand
+from inhouse.workspace.testing.report import TestReport
 
 _SUSPECTS = 3  # asked about
 _RIVAL = 0.5  # of the first suspect's score that the others must have
@@ -48,27 +49,33 @@ class _Draft:
 
 
 def reproduce(
-    interview: Interview, bench: Bench, problem: str, overview: str, count: int, before: Outcome, on_event: OnEvent
-) -> tuple[Bench, Outcome, Reproduction] | None:
-    """The bench with a test added that shows the problem, how its tests end, and that test; None where there is none.
+    interview: Interview,
+    harness: Harness,
+    problem: str,
+    overview: str,
+    count: int,
+    before: TestReport,
+    on_event: OnEvent,
+) -> tuple[Harness, TestReport, Reproduction] | None:
+    """The harness with a test added that shows the problem, how its tests end, and that test; None where there is none.
 
     At most `count` drafts are asked for. `before` is how the user's own tests end: they pass.
     """
-    if bench.command.kind != "pytest":
+    if harness.command.kind != "pytest":
         return None
-    texts, tests = bench.texts(), _test_texts(bench)
+    texts, tests = harness.texts(), _test_texts(harness)
     ranked = described(problem, texts)
-    quoted = [suspect for suspect in ranked if drafts.quoted_call(suspect, problem)]
+    quoted = [suspect for suspect in ranked if test_file.quoted_call(suspect, problem)]
     ranked = quoted or [suspect for suspect in ranked if suspect.score >= _RIVAL * ranked[0].score]
     ranked = ranked[:_SUSPECTS]
     on_event(Located(tuple(suspect.label for suspect in ranked)))
     if not ranked:
         return None
-    author = _Author(interview, bench, problem, overview, texts, tests, on_event)
+    author = _Author(interview, harness, problem, overview, texts, tests, on_event)
     found = author.drafts(ranked, count)
     for draft, agreed in _believed(found):
-        added = replace(bench, added={draft.path: draft.text})
-        for command in (bench.command, _with_file(bench.command, draft.path)):
+        added = replace(harness, added={draft.path: draft.text})
+        for command in (harness.command, _with_file(harness.command, draft.path)):
             judged = replace(added, command=command) if command is not None else added
             judged.put({})
             outcome = judged.run(judged.command, interview.budget.deadline)
@@ -83,18 +90,18 @@ class _Author:
     """Asks for drafts about one problem and runs them."""
 
     def __init__(
-        self, interview: Interview, bench: Bench, problem: str, overview: str, texts: Mapping[str, str],
+        self, interview: Interview, harness: Harness, problem: str, overview: str, texts: Mapping[str, str],
         tests: Mapping[str, str], on_event: OnEvent,
     ) -> None:  # fmt: skip
         self.asked = 0
-        self._interview, self._bench, self._on_event = interview, bench, on_event
+        self._interview, self._harness, self._on_event = interview, harness, on_event
         self._problem, self._texts, self._tests = problem, texts, tests
         self._common = prompts.shared(problem, (), overview)
 
     def drafts(self, suspects: Sequence[Suspect], count: int) -> list[_Draft]:
         """The drafts that show something, in order; no more are asked for once enough agree."""
         found: list[_Draft] = []
-        examples = [drafts.example(suspect, self._tests) for suspect in suspects]
+        examples = [test_file.example(suspect, self._tests) for suspect in suspects]
         turns: Counter[int] = Counter()
         while self.asked < count and not self._interview.spent():
             index = max(range(len(suspects)), key=lambda i: suspects[i].score / (1 + turns[i]))
@@ -112,7 +119,7 @@ class _Author:
         temperature = min(_HOTTEST, _COOLEST + _STEP * (number - 1)) if number else 0.0
         self._on_event(Asked(attempt, suspect.label, temperature))
         prompt = prompts.for_test(
-            self._common, suspect, self._texts, shown.tests, drafts.opening(suspect, self._problem)
+            self._common, suspect, self._texts, shown.tests, test_file.opening(suspect, self._problem)
         )
         top_p = 0.95 if temperature else 1.0
         sampling = Sampling(
@@ -125,13 +132,13 @@ class _Author:
         verdict: DraftVerdict = "unusable"
         if not reply.cut:
             try:
-                text = drafts.drafted(suspect, reply.text, self._texts, self._tests)
-                path = drafts.new_path(shown.path, self._bench.checkout.paths, suspect)
+                text = test_file.drafted(suspect, reply.text, self._texts, self._tests)
+                path = test_file.new_path(shown.path, self._harness.checkout.paths, suspect)
                 seen = self._run(path, text)
                 if isinstance(seen, Shown):
                     verdict, detail = "shows", seen.says
-                    said = drafts.assertion(text, seen.line)
-                    told = 1.0 if seen.named else drafts.told(said, self._problem)
+                    said = test_file.assertion(text, seen.line)
+                    told = 1.0 if seen.named else test_file.told(said, self._problem)
                     draft = _Draft(path, text, seen.says, said, told)
                 else:
                     verdict, detail = ("passes" if seen == "it passes" else "mistaken"), seen
@@ -148,10 +155,10 @@ class _Author:
 
     def _run(self, path: str, text: str) -> Shown | str:
         """How a draft fails, alone where that can be asked for."""
-        bench = replace(self._bench, added={path: text})
-        bench.put({})
-        command = _with_file(bench.command, path) or bench.command
-        return drafts.shown(bench.run(command, self._interview.budget.deadline), path, self._problem)
+        harness = replace(self._harness, added={path: text})
+        harness.put({})
+        command = _with_file(harness.command, path) or harness.command
+        return test_file.shown(harness.run(command, self._interview.budget.deadline), path, self._problem)
 
 
 def _believed(found: Sequence[_Draft]) -> list[tuple[_Draft, int]]:
@@ -166,7 +173,7 @@ def _believed(found: Sequence[_Draft]) -> list[tuple[_Draft, int]]:
     return [(draft, agreed[draft.assertion]) for draft in best]
 
 
-def _fails_by(outcome: Outcome, before: Outcome, path: str) -> bool:
+def _fails_by(outcome: TestReport, before: TestReport, path: str) -> bool:
     """Whether the tests at `path` fail and all that ran before pass as they did."""
     failing = [id for id in outcome.failing if id]
     if not failing or outcome.stopped or not all(id.startswith(f"{path}::") for id in failing):
@@ -183,6 +190,6 @@ def _with_file(command: TestCommand, path: str) -> TestCommand | None:
     return TestCommand(f"{command.argv} {shlex.quote(path)}", command.kind)
 
 
-def _test_texts(bench: Bench) -> dict[str, str]:
-    paths = sorted(path for path in bench.checkout.paths if path.endswith(".py") and is_test_file(path))
-    return {path: text for path in paths if (text := bench.test_text(path))}
+def _test_texts(harness: Harness) -> dict[str, str]:
+    paths = sorted(path for path in harness.checkout.paths if path.endswith(".py") and is_test_file(path))
+    return {path: text for path in paths if (text := harness.test_text(path))}

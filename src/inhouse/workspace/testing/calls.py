@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inhouse.workspace import recorder
+from inhouse.workspace.testing import call_recorder
 
 _NOTES = ".inhouse-calls"
 _MAX_BYTES = 16 << 20
@@ -51,7 +51,7 @@ class CallNotes:
     def prepare(self, watched: Sequence[str]) -> dict[str, str]:
         """Write the recorder for tests with these names. Returns the variables to run the tests with."""
         self.folder.mkdir(exist_ok=True)
-        (self.folder / "inhouse_recorder.py").write_text(Path(recorder.__file__).read_text("utf-8"), "utf-8")
+        (self.folder / "inhouse_recorder.py").write_text(Path(call_recorder.__file__).read_text("utf-8"), "utf-8")
         settings = self.folder / "settings.json"
         wanted = {"root": str(self._place), "watched": list(watched), "output": str(self._place / _NOTES)}
         settings.write_text(json.dumps(wanted), "utf-8")

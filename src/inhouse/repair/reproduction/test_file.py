@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from inhouse.agent.localise import Suspect
-from inhouse.agent.outcome import Outcome
+from inhouse.repair.localise import Suspect
 from inhouse.workspace import source
 from inhouse.workspace.edits import EditError, fenced_blocks
 from inhouse.workspace.files import is_test_file
+from inhouse.workspace.testing.report import TestReport
 
 _EXAMPLES = 2  # tests shown of a suspect
 _LONGEST_EXAMPLE = 25  # lines
@@ -167,7 +167,7 @@ class Shown:
     named: bool = False
 
 
-def shown(outcome: Outcome, path: str, problem: str) -> Shown | str:
+def shown(outcome: TestReport, path: str, problem: str) -> Shown | str:
     """How a draft at `path` failed, where the program's behaviour is why; else why not, in words.
 
     An assertion that does not hold is one; an exception only if it comes out of the program's code, and the problem

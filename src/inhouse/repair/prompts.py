@@ -12,12 +12,13 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from inhouse.agent import forms
-from inhouse.agent.localise import Suspect
-from inhouse.agent.outcome import Failure
 from inhouse.client.types import Message
+from inhouse.repair import answer_grammar
+from inhouse.repair.answer_grammar import DIVIDER, REPLACE, SEARCH
+from inhouse.repair.localise import Suspect
 from inhouse.workspace import source
-from inhouse.workspace.calls import Call
+from inhouse.workspace.testing.calls import Call
+from inhouse.workspace.testing.report import Failure
 
 SYSTEM = "You are an expert programmer. You repair bugs with small, correct changes."
 TESTER = "You are an expert programmer. You write short, correct tests."
@@ -79,22 +80,22 @@ def for_suspect(
         )
     if suspect.kind == "lines":
         ask, prefill = "Write the corrected version of exactly these lines.", _opening(suspect)
-        grammar = forms.code_block(prefill)
+        grammar = answer_grammar.code_block(prefill)
     elif suspect.last - suspect.first >= LONG_FUNCTION:
         ask = (
             f"Change `{suspect.name}` so that the test passes. Answer with a block of this form, the lines to replace "
-            f"copied exactly:\n{forms.SEARCH}old lines\n{forms.DIVIDER}new lines\n{forms.REPLACE}"
+            f"copied exactly:\n{SEARCH}old lines\n{DIVIDER}new lines\n{REPLACE}"
         )
-        prefill, grammar = forms.SEARCH, forms.replacement(suspect_text(suspect, text).split("\n"))
+        prefill, grammar = SEARCH, answer_grammar.replacement(suspect_text(suspect, text).split("\n"))
     else:
         ask = f"Write the corrected version of `{suspect.name}`, whole, so that the test passes."
         head = _head(suspect, text)
-        prefill, grammar = _PYTHON + head, forms.code_block(_PYTHON, head)
+        prefill, grammar = _PYTHON + head, answer_grammar.code_block(_PYTHON, head)
     if explain:
         parts.append(f"{ask} First say in one or two sentences what is wrong, then write one code block.")
         return Prompt(_messages(parts), "", ("\n```\n",))
     parts.append(ask)
-    stop = (forms.REPLACE,) if prefill == forms.SEARCH else ("\n```",)
+    stop = (REPLACE,) if prefill == SEARCH else ("\n```",)
     return Prompt(_messages(parts), prefill, stop, grammar)
 
 
@@ -117,7 +118,7 @@ def anew(common: str, suspect: Suspect, texts: Mapping[str, str]) -> Prompt:
         f"The implementation of `{suspect.name}` in {suspect.path} is wrong and will be replaced. This is what it "
         f"should do:\n{_fenced(head)}\n\nWrite `{suspect.name}` anew, whole, so that the test passes."
     )
-    return Prompt(_messages(parts), _PYTHON + head, ("\n```",), forms.code_block(_PYTHON, head))
+    return Prompt(_messages(parts), _PYTHON + head, ("\n```",), answer_grammar.code_block(_PYTHON, head))
 
 
 def for_test(common: str, suspect: Suspect, texts: Mapping[str, str], examples: Sequence[str], opening: str) -> Prompt:

@@ -12,19 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from inhouse.agent import prompts
-from inhouse.agent.events import Located, Noted, OnEvent, Prepared, Reproduction, Tested
-from inhouse.agent.interview import Budget, Interview
-from inhouse.agent.localise import Evidence, suspects
-from inhouse.agent.outcome import Failure, Outcome
-from inhouse.agent.overview import overview
-from inhouse.agent.reproduce import reproduce
-from inhouse.agent.search import Case, Search
-from inhouse.agent.verify import Bench, check_baseline, open_bench
 from inhouse.client.types import ChatClient
+from inhouse.repair import prompts
+from inhouse.repair.budget import Budget, Interview
+from inhouse.repair.events import Located, Noted, OnEvent, Prepared, Reproduction, Tested
+from inhouse.repair.harness import Harness, check_baseline, open_harness
+from inhouse.repair.localise import Evidence, suspects
+from inhouse.repair.reproduction.writer import reproduce
+from inhouse.repair.search import Case, Search
 from inhouse.workspace import source
-from inhouse.workspace.calls import Calls
 from inhouse.workspace.checkout import Checkout, Patch
+from inhouse.workspace.overview import overview
+from inhouse.workspace.testing.calls import Calls
+from inhouse.workspace.testing.report import Failure, TestReport
 
 Status = Literal["verified", "reproduced", "agreed", "nothing_fails", "no_patch"]
 
@@ -34,7 +34,7 @@ _SHOWN_FAILURES = 2  # to the model; more would only make its prompt long
 
 
 @dataclass(frozen=True)
-class FixOptions:
+class RepairOptions:
     """`minutes` for all, `attempts` and computed `tokens` at most, `test_timeout` seconds.
 
     `pythons` run tests of projects that have none of their own.
@@ -58,7 +58,7 @@ class FixOptions:
 
 
 @dataclass(frozen=True)
-class FixResult:
+class RepairResult:
     """How a repair ended.
 
     `patch` and `diff` are empty unless verified, reproduced or agreed on; `originals` are the bytes that the patch
@@ -85,14 +85,14 @@ class _Task:
     overview: str
 
 
-def fix(
+def repair(
     client: ChatClient,
     repo: Path,
     problem: str,
     test: str | None,
-    options: FixOptions,
+    options: RepairOptions,
     on_event: OnEvent = lambda event: None,
-) -> FixResult:
+) -> RepairResult:
     """Look for a patch that makes the tests of `repo` pass.
 
     `problem` says what is wrong, `test` is the command that tells (found when None). Raises WorkspaceError when the
@@ -101,22 +101,22 @@ def fix(
     started = time.monotonic()
     deadline = started + 60 * options.minutes
     with Checkout(repo) as checkout:
-        bench = open_bench(
+        harness = open_harness(
             checkout, test, sandboxed=options.sandboxed, pythons=options.pythons, timeout=options.test_timeout
         )
-        command = str(bench.command)
+        command = str(harness.command)
         on_event(Prepared(len(checkout.paths), command, options.sandboxed))
         checkout.put({})
-        before = bench.run(bench.command, deadline)
-        check_baseline(before, bench.command)
+        before = harness.run(harness.command, deadline)
+        check_baseline(before, harness.command)
         on_event(Tested(tuple(sorted(before.failing)), before.ran, round(before.seconds, 2)))
 
         interview = Interview(client, Budget(deadline, options.attempts, options.seed, options.tokens))
         found: Reproduction | None = None
 
-        def ended(status: Status, reason: str, patch: Patch | None = None, failing: Iterable[str] = ()) -> FixResult:
+        def ended(status: Status, reason: str, patch: Patch | None = None, failing: Iterable[str] = ()) -> RepairResult:
             patch = patch or {}
-            return FixResult(
+            return RepairResult(
                 status, reason, command, patch, checkout.diff(patch), checkout.originals(patch), tuple(sorted(failing)),
                 interview.attempts, time.monotonic() - started, found,
             )  # fmt: skip
@@ -125,27 +125,27 @@ def fix(
             return ended("nothing_fails", f"all tests pass, so no patch could be verified; {_ADD_A_TEST}")
         task = _Task(problem, _overview(client, checkout.repository, problem, options, on_event))
         if before.passed and options.drafts:
-            shown = reproduce(interview, bench, problem, task.overview, options.drafts, before, on_event)
+            shown = reproduce(interview, harness, problem, task.overview, options.drafts, before, on_event)
             if shown is not None:
-                bench, before, found = shown
-        search, drafted = Search(interview, bench, on_event), interview.attempts
+                harness, before, found = shown
+        search, drafted = Search(interview, harness, on_event), interview.attempts
         if before.passed:
-            patch = _agreed(bench, search, task, before, options.voters, on_event) if options.voters else {}
+            patch = _agreed(harness, search, task, before, options.voters, on_event) if options.voters else {}
             if patch:
                 return ended(
                     "agreed", f"most answers agree on this patch, which no test verifies; {_ADD_A_TEST}", patch
                 )
             return ended("nothing_fails", f"{_nothing_shown(drafted, interview.attempts - drafted)}; {_ADD_A_TEST}")
-        patch, after = _repair(bench, search, interview, task, before, deadline, on_event)
+        patch, after = _repair(harness, search, interview, task, before, deadline, on_event)
         if not after.passed:
             return ended("no_patch", _why_not(interview, before, after), None, after.failing)
         if found is not None:
             said = f"with this patch a test passes that the model wrote ({found.path}), and so do all others"
-            return ended("reproduced", said, {**patch, **bench.added})
+            return ended("reproduced", said, {**patch, **harness.added})
         return ended("verified", "the tests pass with this patch", patch)
 
 
-def _overview(client: ChatClient, repo: Path, problem: str, options: FixOptions, on_event: OnEvent) -> str:
+def _overview(client: ChatClient, repo: Path, problem: str, options: RepairOptions, on_event: OnEvent) -> str:
     """The map of the repository; "" where there is none, or it cannot be drawn."""
     if options.map_tokens <= 0:
         return ""
@@ -157,16 +157,22 @@ def _overview(client: ChatClient, repo: Path, problem: str, options: FixOptions,
 
 
 def _repair(
-    bench: Bench, search: Search, interview: Interview, task: _Task, before: Outcome, deadline: float, on_event: OnEvent
-) -> tuple[Patch, Outcome]:
+    harness: Harness,
+    search: Search,
+    interview: Interview,
+    task: _Task,
+    before: TestReport,
+    deadline: float,
+    on_event: OnEvent,
+) -> tuple[Patch, TestReport]:
     """The best patch and the outcome with it. Each patch that repairs a part is the base for looking for the rest."""
     patch: Patch = {}
     while not before.passed and not interview.spent():
-        texts = {**bench.texts(), **patch}
-        evidence = _evidence(bench, task.problem, before, texts, patch, deadline)
+        texts = {**harness.texts(), **patch}
+        evidence = _evidence(harness, task.problem, before, texts, patch, deadline)
         ranked = suspects(evidence)
         on_event(Located(tuple(suspect.label for suspect in ranked)))
-        shown = [(failure, _test_source(bench, failure)) for failure in before.failures[:_SHOWN_FAILURES]]
+        shown = [(failure, _test_source(harness, failure)) for failure in before.failures[:_SHOWN_FAILURES]]
         common = prompts.shared(task.problem, shown, task.overview)
         found = search.run(Case(task.problem, common, texts, patch, before), ranked)
         if found is None:
@@ -175,9 +181,9 @@ def _repair(
     return patch, before
 
 
-def _agreed(bench: Bench, search: Search, task: _Task, before: Outcome, voters: int, on_event: OnEvent) -> Patch:
+def _agreed(harness: Harness, search: Search, task: _Task, before: TestReport, voters: int, on_event: OnEvent) -> Patch:
     """What most answers make of the likeliest place that they agree on; empty where there is none."""
-    texts = bench.texts()
+    texts = harness.texts()
     ranked = suspects(Evidence(task.problem, (), texts, (), Calls()))[:_VOTED_ON]
     on_event(Located(tuple(suspect.label for suspect in ranked)))
     case = Case(task.problem, prompts.shared(task.problem, (), task.overview), texts, {}, before)
@@ -189,22 +195,24 @@ def _agreed(bench: Bench, search: Search, task: _Task, before: Outcome, voters: 
 
 
 def _evidence(
-    bench: Bench, problem: str, before: Outcome, texts: Mapping[str, str], patch: Patch, deadline: float
+    harness: Harness, problem: str, before: TestReport, texts: Mapping[str, str], patch: Patch, deadline: float
 ) -> Evidence:
     names = [failure.name for failure in before.failures if failure.name]
     python = any(path.endswith(".py") for path in texts)
-    calls = bench.record(names, before, deadline, patch) if python else Calls()
-    sources = [text for failure in before.failures if (text := _test_source(bench, failure))]
+    calls = harness.record(names, before, deadline, patch) if python else Calls()
+    sources = [text for failure in before.failures if (text := _test_source(harness, failure))]
     return Evidence(problem, before.failures, texts, sources, calls)
 
 
-def _test_source(bench: Bench, failure: Failure) -> str:
+def _test_source(harness: Harness, failure: Failure) -> str:
     """The source of the failing test alone; empty where it cannot be found."""
     named = failure.id.split("::")[0]
     files = [named, *(place.path for place in failure.places)]
-    files += [path for path in sorted(bench.checkout.paths) if path.removesuffix(".py").replace("/", ".") in failure.id]
+    files += [
+        path for path in sorted(harness.checkout.paths) if path.removesuffix(".py").replace("/", ".") in failure.id
+    ]
     for path in dict.fromkeys(files):
-        text = bench.test_text(path) if path.endswith(".py") else ""
+        text = harness.test_text(path) if path.endswith(".py") else ""
         for function in source.functions(path, text):
             if failure.name and function.short_name == failure.name:
                 return function.text(text)
@@ -216,7 +224,7 @@ def _nothing_shown(drafted: int, voted: int) -> str:
     return f"{said}, and {voted} answers agree on no patch" if voted else f"{said}, so no patch could be verified"
 
 
-def _why_not(interview: Interview, before: Outcome, after: Outcome) -> str:
+def _why_not(interview: Interview, before: TestReport, after: TestReport) -> str:
     if interview.attempts == 0:
         return "nothing in the repository could be connected with what fails"
     limit = interview.spent() or "nothing is left to ask"

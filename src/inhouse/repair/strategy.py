@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from inhouse.agent import prompts
-from inhouse.agent.events import Style
-from inhouse.agent.localise import Suspect
-from inhouse.agent.prompts import Earlier, Prompt
 from inhouse.client.types import Sampling
+from inhouse.repair import prompts
+from inhouse.repair.events import Style
+from inhouse.repair.localise import Suspect
+from inhouse.repair.prompts import Earlier, Prompt
 
 PLAIN_TOKENS = 1536  # allowed to the answer of a plain question, which may be the whole file
 _SMALLEST_ANSWER = 160  # tokens allowed at least

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inhouse.agent.answers import edited, rewritten_file, rewritten_function, rewritten_lines
+from inhouse.repair.patching import edited, rewritten_file, rewritten_function, rewritten_lines
 from inhouse.workspace.edits import EditError
 
 TEXT = """\

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from inhouse.agent.outcome import Outcome, Place, read_outcome
-from inhouse.agent.runners import go_folder, go_modules
 from inhouse.workspace import CommandResult, Unconfined
-from inhouse.workspace.project import TestKind
+from inhouse.workspace.testing.command import TestKind
+from inhouse.workspace.testing.report import Place, TestReport, read_report
+from inhouse.workspace.testing.runners import go_folder, go_modules
 
 PYTEST = (sys.executable, "-m", "pytest", "-vv", "--no-header", "--color=no", "--tb=short", "-p", "no:cacheprovider")
 MODULE = "def half(x):\n    return x / 0\n"
 
 
-def outcome(root: Path, kind: TestKind, command: tuple[str, ...], known: set[str]) -> Outcome:
-    return read_outcome(Unconfined(root).run(command, timeout=60), kind, root, known)
+def outcome(root: Path, kind: TestKind, command: tuple[str, ...], known: set[str]) -> TestReport:
+    return read_report(Unconfined(root).run(command, timeout=60), kind, root, known)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_any_other_command_still_names_places(root: Path) -> None:
 
 def test_a_run_that_was_stopped_says_so(root: Path) -> None:
     result = Unconfined(root).run([sys.executable, "-c", "import time; time.sleep(60)"], timeout=0.5)
-    got = read_outcome(result, "pytest", root, set())
+    got = read_report(result, "pytest", root, set())
     assert not got.passed
     assert got.summary == "the tests were stopped: timeout"
 
@@ -170,7 +170,7 @@ ok 2 - none
 )
 def test_runners_of_other_languages(output: str, id: str, name: str, said: str, place: Place, ran: int | None) -> None:
     known = {"shop_test.go", "src/lib.rs", "shop.test.js"}
-    got = read_outcome(CommandResult(1, output, 1.0), "other", Path("/work"), known)
+    got = read_report(CommandResult(1, output, 1.0), "other", Path("/work"), known)
     (failure,) = got.failures
     assert (failure.id, failure.name, got.ran) == (id, name, ran)
     assert said in failure.message
@@ -221,7 +221,7 @@ GO_FILES = {
 
 
 def test_go_names_files_relative_to_their_package() -> None:
-    got = read_outcome(CommandResult(1, GO_PACKAGES, 1.0), "other", Path("/work"), GO_FILES, MODULES)
+    got = read_report(CommandResult(1, GO_PACKAGES, 1.0), "other", Path("/work"), GO_FILES, MODULES)
     assert [(one.id, one.places) for one in got.failures] == [
         ("TestTotal", (Place("shop_test.go", 7),)),
         ("TestTotal", ()),
@@ -229,12 +229,12 @@ def test_go_names_files_relative_to_their_package() -> None:
         ("TestFirst", (Place("internal/till/till.go", 3), Place("internal/till/shop_test.go", 16))),
     ]
     assert "index out of range" in got.failures[-1].message
-    without = read_outcome(CommandResult(1, GO_PACKAGES, 1.0), "other", Path("/work"), GO_FILES)
+    without = read_report(CommandResult(1, GO_PACKAGES, 1.0), "other", Path("/work"), GO_FILES)
     assert without.failures[2].places == (Place("shop_test.go", 8),)  # where it is not known what a package is
 
 
 def test_what_does_not_compile_in_a_module_below_the_root() -> None:
-    got = read_outcome(CommandResult(1, GO_BUILD, 1.0), "other", Path("/work"), GO_FILES, MODULES)
+    got = read_report(CommandResult(1, GO_BUILD, 1.0), "other", Path("/work"), GO_FILES, MODULES)
     assert got.failures[0].places == (Place("svc/pkg/pkg.go", 3),)
 
 

@@ -1,4 +1,4 @@
-"""Small real repositories for the tests of the agent."""
+"""Small real repositories for the tests of the repair."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from inhouse.agent import Event, FixOptions, FixResult, fix
 from inhouse.client.scripted import Line, ScriptedClient
 from inhouse.client.types import ChatRequest, Message
+from inhouse.repair import Event, RepairOptions, RepairResult, repair
 
 PROGRAM = """\
 \"\"\"Prices.\"\"\"
@@ -79,12 +79,14 @@ class Repository:
         """Every file's bytes, git's own included."""
         return {str(path.relative_to(self.root)): path.read_bytes() for path in self.root.rglob("*") if path.is_file()}
 
-    def fix(self, answers: Sequence[Line], test: str | None = None, problem: str = "", **options: object) -> FixResult:
+    def fix(
+        self, answers: Sequence[Line], test: str | None = None, problem: str = "", **options: object
+    ) -> RepairResult:
         """Repairs it with scripted answers."""
-        chosen = FixOptions(**{"attempts": len(answers), "pythons": [Path(sys.executable)], **options})  # type: ignore[arg-type]
+        chosen = RepairOptions(**{"attempts": len(answers), "pythons": [Path(sys.executable)], **options})  # type: ignore[arg-type]
         client = ScriptedClient([_begun(answer) if isinstance(answer, str) else answer for answer in answers])
         self.requests = client.requests
-        return fix(client, self.root, problem or "The total is one too small.", test, chosen, self.events.append)
+        return repair(client, self.root, problem or "The total is one too small.", test, chosen, self.events.append)
 
     def tried(self) -> list[str]:
         """The verdicts so far."""
