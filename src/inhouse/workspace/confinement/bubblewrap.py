@@ -27,21 +27,26 @@ _SETTINGS = ("/proc/sys", "/proc/bus", "/proc/irq")  # root may write there with
 
 @dataclass(frozen=True)
 class View:
-    """What a command sees: `root` at `place`, `readable`, `mounts` (path: path seen). All but `root` is read-only.
+    """What a command sees: `root` at `place`, `installed`, `readable`, `mounts` (path: path seen); all but `root`
+    read-only. Links in `installed` stay links; a link in `readable` shows what it leads to.
 
     `covered` are sockets inside `readable` that are hidden: read-only mounts do not keep anybody from connecting.
     """
 
     root: Path
     place: Path
+    installed: Sequence[Path]
     readable: Sequence[Path]
     covered: Sequence[Path]
     mounts: Mapping[Path, Path]
     writable: bool
 
 
-def arguments(view: View, limits: Limits, protection: Protection) -> list[str]:
-    """bubblewrap's arguments. Later mounts lie over earlier ones, so the order is the meaning."""
+def arguments(view: View, limits: Limits, protections: Mapping[Path, Protection]) -> list[str]:
+    """bubblewrap's arguments. Later mounts lie over earlier ones, so the order is the meaning.
+
+    `protections` are of the folders that commands may write to: of the root, and of others.
+    """
     argv = ["--unshare-all", "--new-session", "--die-with-parent", "--cap-drop", "ALL"]
     for name in _SYSTEM:
         path = Path(name)
@@ -59,6 +64,9 @@ def arguments(view: View, limits: Limits, protection: Protection) -> list[str]:
         argv += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", "/dev/null", str(path)]
     argv += ["--dev", "/dev", "--size", scratch, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
     argv += ["--size", scratch, "--tmpfs", "/tmp", "--dir", "/tmp/home"]
+    for path in view.installed:
+        link = path.is_symlink()
+        argv += ["--symlink", os.readlink(path), str(path)] if link else ["--ro-bind", str(path), str(path)]
     for path in view.readable:
         argv += ["--ro-bind", str(path), str(path)]
     for socket in view.covered:
@@ -66,8 +74,12 @@ def arguments(view: View, limits: Limits, protection: Protection) -> list[str]:
     argv += ["--bind" if view.writable else "--ro-bind", str(view.root), str(view.place)]
     for path, seen in view.mounts.items():
         argv += ["--ro-bind", str(path), str(seen)]
-    for name in (*protection.readonly, *protection.held):
-        argv += ["--ro-bind", str(view.root / name), str(view.place / name)]
-    for name in protection.sockets:
-        argv += ["--ro-bind", "/dev/null", str(view.place / name)]
+    for folder, protection in protections.items():
+        place = view.place if folder == view.root else folder
+        if folder != view.root:
+            argv += ["--bind", str(folder), str(folder)]
+        for name in (*protection.readonly, *protection.held):
+            argv += ["--ro-bind", str(folder / name), str(place / name)]
+        for name in protection.sockets:
+            argv += ["--ro-bind", "/dev/null", str(place / name)]
     return [*argv, "--remount-ro", "/"]

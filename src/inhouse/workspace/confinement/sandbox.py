@@ -26,7 +26,7 @@ from inhouse.workspace.confinement import seatbelt
 from inhouse.workspace.confinement.bubblewrap import View, arguments
 from inhouse.workspace.confinement.interpreters import is_python
 from inhouse.workspace.confinement.programs import program, scrubbed
-from inhouse.workspace.confinement.protected import Protection, protected, survey
+from inhouse.workspace.confinement.protected import protected, survey
 from inhouse.workspace.confinement.seccomp import filter_program
 
 _PROBE = """\
@@ -49,7 +49,9 @@ class Sandbox:
     """Runs commands inside `root`, confined.
 
     `seen_as`: where the commands see `root` (default: where it is). `readable`: further files and directories that are
-    visible, read-only, at their own paths. `mounts`: read-only places inside the workspace, from path to the path seen.
+    visible, read-only, at their own paths. `installed`: the same of the user's programs, which are large: whoever names
+    them has left out what commands must not see (`credentials.visible`). `also_writable`: folders that commands may
+    change as they may the workspace. `mounts`: read-only places inside the workspace, from path to the path seen.
     `path`: directories put before the system's in PATH. `environment`: extra variables for every command.
     `writable`: False makes the workspace itself read-only too.
     """
@@ -57,6 +59,8 @@ class Sandbox:
     root: Path
     seen_as: Path | None = None
     readable: Sequence[Path] = ()
+    installed: Sequence[Path] = ()
+    also_writable: Sequence[Path] = ()
     mounts: Mapping[Path, Path] = field(default_factory=dict)
     path: Sequence[Path] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -107,12 +111,13 @@ class Sandbox:
         bwrap = program("bwrap", _INSTALL)
         bounded = limited(as_argv(command), limits, program("prlimit", "install util-linux"), private=True)
         rules = filter_program(platform.machine())
-        with protected(self.root) if self.writable else contextlib.nullcontext(Protection()) as protection:
+        with contextlib.ExitStack() as stack:
+            protections = {root: stack.enter_context(protected(root)) for root in self._writable_folders()}
             reading, writing = os.pipe()
             try:
                 with os.fdopen(writing, "wb") as pipe:  # smaller than a pipe holds, so this does not wait
                     pipe.write(rules)
-                confinement = [bwrap, *arguments(self._view(), limits, protection), "--seccomp", str(reading)]
+                confinement = [bwrap, *arguments(self._view(), limits, protections), "--seccomp", str(reading)]
                 argv = [*confinement, "--chdir", str(self.place / (cwd or "")), "--", *bounded]
                 yield Launch(argv, variables, self.root, (reading,))
             finally:
@@ -130,7 +135,7 @@ class Sandbox:
         )
 
     def _variables(self) -> dict[str, str]:
-        path = [*map(str, self.path), "/usr/local/bin", "/usr/bin", "/bin"]
+        path = dict.fromkeys([*map(str, self.path), "/usr/local/bin", "/usr/bin", "/bin"])
         return {
             "PATH": os.pathsep.join(path),
             "HOME": "/tmp/home",
@@ -142,8 +147,12 @@ class Sandbox:
             **self.environment,
         }
 
+    def _writable_folders(self) -> tuple[Path, ...]:
+        return (self.root, *self.also_writable) if self.writable else ()
+
     def _view(self) -> View:
-        return View(self.root, self.place, self.readable, self._readable_sockets, self.mounts, self.writable)
+        readable = self.readable if self.writable else (*self.readable, *self.also_writable)
+        return View(self.root, self.place, self.installed, readable, self._readable_sockets, self.mounts, self.writable)
 
     @cached_property
     def _readable_sockets(self) -> list[Path]:
@@ -153,7 +162,8 @@ class Sandbox:
 
     def _seatbelt(self, command: Sequence[str], limits: Limits, cwd: Path | None) -> list[str]:
         profile = seatbelt.profile(
-            self.root.resolve(), readable=[*self.readable, *self.mounts], home=Path.home(), writable=self.writable
-        )
+            self.root.resolve(), readable=[*self.installed, *self._view().readable, *self.mounts], home=Path.home(),
+            writable=self.writable, also_writable=self.also_writable if self.writable else (),
+        )  # fmt: skip
         tool = program("sandbox-exec", "it is part of macOS; check PATH")
         return seatbelt.command(tool, profile, command, limits, self.root / (cwd or ""))

@@ -35,7 +35,15 @@ _BASE = """\
 """
 
 
-def profile(root: Path, *, readable: Sequence[Path], home: Path, writable: bool, scratch: str = "scratch") -> str:
+def profile(
+    root: Path,
+    *,
+    readable: Sequence[Path],
+    home: Path,
+    writable: bool,
+    also_writable: Sequence[Path] = (),
+    scratch: str = "scratch",
+) -> str:
     """The profile that confines commands to `root`. `scratch` names the parameter that holds the private folder."""
     rules = [_BASE]
     rules += [f"(allow file-read* (subpath {_text(path)}))" for path in _SYSTEM]
@@ -44,10 +52,13 @@ def profile(root: Path, *, readable: Sequence[Path], home: Path, writable: bool,
     rules.append(f'(allow file-read* file-write* (subpath (param "{scratch}")))')
     if writable:
         rules.append(f"(allow file-write* (subpath {_text(root)}))")
-    rules += [f"(deny file-write* (subpath {_text(root / name)}))" for name in NAMES]
-    # At any depth: a repository of its own, or the hooks and the configuration of a bare one.
-    for planted in (r"/\.git(/.*)?$", r"/(hooks/[^/]+|[^/]+\.git/config)$"):
-        rules.append(f"(deny file-write* (regex {_pattern(root, planted)}))")
+    for folder in also_writable:
+        rules.append(f"(allow file-read* file-write* (subpath {_text(folder)}))")
+    for folder in (root, *also_writable):
+        rules += [f"(deny file-write* (subpath {_text(folder / name)}))" for name in NAMES]
+        # At any depth: a repository of its own, or the hooks and the configuration of a bare one.
+        for planted in (r"/\.git(/.*)?$", r"/(hooks/[^/]+|[^/]+\.git/config)$"):
+            rules.append(f"(deny file-write* (regex {_pattern(folder, planted)}))")
     return "\n".join(rules) + "\n"
 
 
