@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
+from inhouse.workspace.source import FunctionNode, find_node
+
 Kind = Literal["operator", "comparison", "index", "branch", "call"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -48,9 +50,10 @@ class Mutation:
 
 
 def mutations(text: str, function: str) -> list[Mutation]:
-    """Every fault that can be put into a top-level function of `text`."""
-    tree = ast.parse(text)
-    definition = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
+    """Every fault that can be put into a function of `text`, a method with its class: "Schedule.occurrences"."""
+    definition = find_node(ast.parse(text), function)
+    if definition is None:
+        raise LookupError(f"there is no function {function}")
     found = []
     for part in _parts(definition):
         for kind, node, new in _changed(part):
@@ -60,7 +63,7 @@ def mutations(text: str, function: str) -> list[Mutation]:
     return found
 
 
-def _parts(definition: ast.FunctionDef) -> Iterator[ast.AST]:
+def _parts(definition: FunctionNode) -> Iterator[ast.AST]:
     """Everything in a function that may be changed, in the order of the text; no signature, no part of an f-string."""
     stack: list[ast.AST] = list(reversed(definition.body))
     while stack:
