@@ -20,10 +20,8 @@ from inhouse.agent.steps import Answered, Called, Calling, Compacted, Ended, Pla
 
 _KINDS: dict[str, schema.ToolKind] = {"read": "read", "edit": "edit", "execute": "execute", "state": "think"}
 _PLAN: dict[str, schema.PlanEntryStatus] = {"pending": "pending", "in_progress": "in_progress", "done": "completed"}
-_EDITS = ("str_replace", "insert", "create")
 _SHOWN = 8_000  # characters of what a running command printed last
 _PAUSE = 0.25  # seconds between two updates of the same text
-_EXIT = re.compile(r"\[(?:.*, )?exit code (\d+)\]\s*$")
 
 
 class Reporter:
@@ -61,9 +59,18 @@ class Reporter:
                 return self._running(id, text)
             case Called():
                 return self._called(step)
-            case Ended() if step.text and step.reason != "answered":
-                return [acp.update_agent_message_text(step.text)]
+            case Ended():
+                return self._ended(step)
         return []
+
+    def _ended(self, step: Ended) -> list[Any]:
+        """The summary, and where nothing shows that the work is done, that."""
+        said = [step.text] if step.text and step.reason != "answered" else []
+        if step.changed and step.verdict.status in ("unverified", "failing", "stopped"):
+            said.append(f"[{step.verdict.statement}]")
+        text = "\n\n".join(said)
+        before = "\n\n" if step.reason == "answered" else ""  # what was said already stands there
+        return [acp.update_agent_message_text(f"{before}{text}")] if text else []
 
     def _filled(self, tokens: int) -> list[Any]:
         if not self._context:
@@ -102,13 +109,12 @@ class Reporter:
     def _called(self, step: Called) -> list[Any]:
         status: schema.ToolCallStatus = "completed" if step.ok else "failed"
         printed = self._printed.pop(step.id, "")
-        if self._terminals and step.tool in ("bash", "run_tests"):
-            found = _EXIT.search(step.text)
-            code = int(found[1]) if found else 0 if step.ok else 1
+        if self._terminals and step.kind == "execute":
+            code = step.exit_code if step.exit_code is not None else 0 if step.ok else 1
             ended = {"terminal_exit": {"terminal_id": step.id, "exit_code": code, "signal": None}}
             before = [] if printed else [_output(step.id, step.text)]
             return [*before, _progress(step.id, status=status, meta=ended)]
-        diff = step.tool in _EDITS and step.ok  # what it showed at its start stays
+        diff = step.kind == "edit" and step.ok  # what it showed at its start stays
         return [
             _progress(step.id, status=status, content=None if diff else [acp.tool_content(acp.text_block(step.text))])
         ]

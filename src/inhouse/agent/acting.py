@@ -9,16 +9,17 @@ import difflib
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from inhouse.agent.desk import Desk
 from inhouse.agent.guards import Evidence, Guards
-from inhouse.agent.journal import Journal
+from inhouse.agent.journal import CallRecord, Journal
 from inhouse.agent.permissions import Permissions
 from inhouse.agent.steps import Called, Calling, Changed, OnStep, Printed, Warned
-from inhouse.agent.tools.base import Action, AgentTool, CallError, Control, ToolResult, read_arguments
+from inhouse.agent.tools.base import Action, AgentTool, CallError, Control, Kind, ToolResult, read_arguments
+from inhouse.agent.verdict import challenge
 from inhouse.client.types import Message, ToolCall
 from inhouse.errors import InhouseError
 from inhouse.workspace.edits import EditError
@@ -33,25 +34,13 @@ _ANOTHER_STATE = re.compile(r"\bgit\s+(archive|stash|worktree)\b|\bcd\s+[\"']?/t
 _MISSING = (126, 127)  # exit codes of a shell that cannot run a command
 _SHOWS_NOTHING = frozenset(
     {
-        "ls",
-        "cat",
-        "git",
-        "grep",
-        "rg",
-        "head",
-        "tail",
-        "find",
-        "pwd",
-        "cd",
-        "wc",
-        "tree",
-        "less",
-        "file",
-        "which",
-        "sed",
-        "true",
+        "ls", "cat", "git", "grep", "rg", "head", "tail", "find", "pwd", "cd", "wc", "tree", "less", "file",
+        "which", "sed", "true", "awk", "sort", "uniq", "cut", "tr", "diff", "stat", "du", "df", "echo",
+        "printf", "mkdir", "touch", "cp", "mv", "rm", "rmdir", "chmod", "ln", "sleep", "export", "set", "unset",
+        "type", "date", "ps", "kill", "tee",
     }
-)
+)  # fmt: skip
+_NO_TESTS = re.compile(r"\b(?:no tests ran|Ran 0 tests|collected 0 items|No tests? found)\b")
 
 
 @dataclass
@@ -67,20 +56,21 @@ class Acting:
     guards: Guards = field(default_factory=Guards)
     finished: str | None = None
     word: str = ""  # which guard's word the last answer holds, for the journal
+    call: CallRecord | None = None  # of the last answer, for the journal
 
     def act(self, call: ToolCall) -> Message:
         """The tool message that answers a call; whatever goes wrong is said in it."""
         started = time.monotonic()
         self.word = ""
         if self.cancelled():
-            return self._answer(call, NOT_RUN, False, started)
+            return self._answer(call, "other", ToolResult(NOT_RUN, ok=False), started)
         try:
             tool = self._tool(call.name)
             arguments = read_arguments(tool, call.arguments)
         except CallError as error:
             self.guards.malformed()
             self.on_step(Calling(call.id, call.name, "other", f"{call.name}: malformed call"))
-            return self._answer(call, f"error: {error}", False, started)
+            return self._answer(call, "other", ToolResult(f"error: {error}", ok=False), started)
         try:
             action = tool.prepare(arguments)
         except InhouseError as error:
@@ -88,7 +78,8 @@ class Acting:
         self.on_step(_calling(call, action, arguments))
         refusal = self.permissions.refusal(call.id, call.name, action, confined=self.desk.confined)
         if refusal:
-            return self._answer(call, self._noted(call, refusal, changed=False), False, started)
+            text = self._noted(call, refusal, changed=False)
+            return self._answer(call, action.kind, ToolResult(text, ok=False), started)
         if call.name == "finish":
             return self._finish(call, arguments, started)
         result = self._run(call, action)
@@ -98,12 +89,16 @@ class Acting:
             self.word = "reproduction"
             self.on_step(Warned(self.word, word))
             text = f"{text}\n{word}"
-        return self._answer(call, text, result.ok, started)
+        return self._answer(call, action.kind, replace(result, text=text), started)
 
     @property
     def evidence(self) -> Evidence:
         """As the journal has it, so that it is what it was after an interruption."""
         return self.journal.state.evidence
+
+    def challenge(self) -> str:
+        """What is to be said, once, against ending now; "" when there is nothing to say."""
+        return challenge(self.evidence, self.journal.survey())
 
     def _tool(self, name: str) -> AgentTool:
         tool = self.tools.get(name)
@@ -120,7 +115,8 @@ class Acting:
         self.on_step(Calling(call.id, call.name, "other", _title(call.name, arguments), arguments=arguments))
         if isinstance(error, CallError) and not isinstance(error, EditError):
             self.guards.malformed()
-        return self._answer(call, self._noted(call, f"error: {error}", changed=False), False, started)
+        text = self._noted(call, f"error: {error}", changed=False)
+        return self._answer(call, "other", ToolResult(text, ok=False), started)
 
     def _run(self, call: ToolCall, action: Action) -> ToolResult:
         control = Control(self.cancelled, lambda text: self.on_step(Printed(call.id, text)))
@@ -134,6 +130,8 @@ class Acting:
         verdict = result.verdict
         command = str(arguments.get("command", ""))
         ran_nothing = result.cancelled or result.exit_code in _MISSING
+        if _TEST_COMMAND.search(command) and _NO_TESTS.search(result.text) and not says_failed(result.text):
+            ran_nothing = True
         if call.name == "bash" and _TEST_COMMAND.search(command) and not ran_nothing:
             verdict = result.ok and not says_failed(result.text)  # a pipe's end is all that its exit code tells of
         paths: tuple[str, ...] = ()
@@ -143,7 +141,9 @@ class Acting:
         shown = not ran_nothing and not paths and call.name == "bash" and shows_something(command)
         if action.kind == "execute" and (verdict is not None or shown):
             ok, elsewhere = result.ok if verdict is None else verdict, self._elsewhere(command)
-            self.journal.ran(verdict, result.failing, " ".join(command.split()), ok=ok, elsewhere=elsewhere)
+            said = " ".join((command or action.title).split())
+            code = result.exit_code
+            self.journal.ran(verdict, result.failing, said, ok=ok, exit_code=code, elsewhere=elsewhere)
         return bool(paths)
 
     def _elsewhere(self, command: str) -> bool:
@@ -152,12 +152,12 @@ class Acting:
         return bool(_ANOTHER_STATE.search(command)) or not here.is_relative_to(root)
 
     def _finish(self, call: ToolCall, arguments: Mapping[str, Any], started: float) -> Message:
-        if said := self.evidence.challenge():
+        if said := self.challenge():
             self.word = "evidence"
             self.on_step(Warned(self.word, said))
-            return self._answer(call, f"[not finished yet] {said}", False, started)
+            return self._answer(call, "state", ToolResult(f"[not finished yet] {said}", ok=False), started)
         self.finished = str(arguments["summary"])
-        return self._answer(call, "finished", True, started)
+        return self._answer(call, "state", ToolResult("finished"), started)
 
     def _noted(self, call: ToolCall, text: str, *, changed: bool) -> str:
         """A result with a guard's word to the model below."""
@@ -166,9 +166,11 @@ class Acting:
             self.on_step(Warned("loop", note))
         return f"{text}\n{note}" if note else text
 
-    def _answer(self, call: ToolCall, text: str, ok: bool, started: float) -> Message:
-        self.on_step(Called(call.id, call.name, ok, text, round(time.monotonic() - started, 3)))
-        return Message("tool", text, tool_call_id=call.id, name=call.name)
+    def _answer(self, call: ToolCall, kind: Kind, result: ToolResult, started: float) -> Message:
+        seconds = round(time.monotonic() - started, 3)
+        self.call = CallRecord(kind, result.ok, result.exit_code)
+        self.on_step(Called(call.id, call.name, result.ok, result.text, seconds, kind, result.exit_code))
+        return Message("tool", result.text, tool_call_id=call.id, name=call.name)
 
 
 def shows_something(command: str) -> bool:

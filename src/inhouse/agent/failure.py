@@ -1,4 +1,5 @@
-"""Whether a task describes a failure, and whether any run has shown it: failing before a change, passing after it.
+"""What a task asks for, whether it describes a failure, and whether any run has shown that: failing before a change,
+passing after it.
 
 Knows words and results, runs nothing. The words are English ones; a task in another language asks for nothing here.
 """
@@ -68,6 +69,56 @@ def describes_failure(text: str) -> bool:
         return True
     symptoms = bool(_SYMPTOMS.search(text) or _EXCEPTION.search(text))
     return symptoms and (not _NEW.search(text) or bool(_REPAIR.search(text)))
+
+
+_DOCUMENTATION = re.compile(
+    r"\b(?:readme|docs?|documentation|docstrings?|changelog|comments?|guide|tutorial|manual|man page|typos?|spelling|"
+    r"wording)\b|\.(?:md|rst|adoc)\b",
+    re.IGNORECASE,
+)
+_BEHAVIOUR = re.compile(  # a request that only a change of the program can meet
+    _POLITE + r"(?:implement|support|allow|refactor|rename|optimi[sz]e|speed up|make|let|handle|port|migrate|"
+    r"add\b[^.\n]{0,60}\b(?:option|flag|feature|function|method|class|command|parameter|argument|endpoint|check|"
+    r"validation|support|retries|cache|handler|module))\b",
+    re.IGNORECASE,
+)
+_OF_TESTS = r"\s+(?:(?:a|an|the|some|more|new|few|all|these|this|that|unit|regression|missing|test|two|three)\s+){0,4}"
+_TESTS_AS_OBJECT = re.compile(
+    r"\b(?:add|write|create|extend|update|change|adapt|adjust|rewrite|remove|delete|skip|disable|mark|rename|move|"
+    rf"convert|migrate|clean up|split|speed up|improve){_OF_TESTS}(?:tests?|test suite|(?:test )?coverage)\b",
+    re.IGNORECASE,
+)
+_OTHER_TESTS = re.compile(  # the tests themselves are said to be wrong, or to be changed
+    r"\b(?:update|change|adapt|adjust|rewrite|remove|delete|drop|skip|disable|rename|replace)\b[^.\n]{0,60}"
+    r"\b(?:tests?|snapshots?)\b|\b(?:flaky|outdated|obsolete|stale|wrong|incorrect)\s+(?:\w+\s+)?tests?\b|"
+    r"\btests?\b[^.\n]{0,40}\b(?:is|are)\s+(?:\w+\s+)?(?:flaky|outdated|obsolete|stale|wrong|incorrect)\b|\bxfail\b",
+    re.IGNORECASE,
+)
+_TESTS_STAY = re.compile(
+    r"\b(?:do not|don't|never|without|instead of|not)\b[^.\n]{0,20}\b(?:touch|chang|updat|adapt|adjust|edit|modify|"
+    r"weaken|skip|remov|delet|disabl)\w*\b[^.\n]{0,30}\btests?\b",
+    re.IGNORECASE,
+)
+
+
+def asks_for_documentation(text: str) -> bool:
+    return bool(_DOCUMENTATION.search(text))
+
+
+def asks_for_tests(text: str) -> bool:
+    """Whether the user's words are about tests to be written or changed, not only about tests that fail."""
+    return bool(_TESTS_AS_OBJECT.search(text)) or allows_changed_tests(text)
+
+
+def allows_changed_tests(text: str) -> bool:
+    """Whether the user's words ask for existing tests to be changed, skipped or removed, or call them wrong."""
+    return bool(_OTHER_TESTS.search(text)) and not _TESTS_STAY.search(text)
+
+
+def asks_for_code(text: str) -> bool:
+    """Whether only a change of the program can do what the user says: neither documentation nor tests would."""
+    wanted = describes_failure(text) or bool(_BEHAVIOUR.search(text)) or bool(_TRACE.search(text))
+    return wanted and not asks_for_documentation(text) and not asks_for_tests(text)
 
 
 @dataclass

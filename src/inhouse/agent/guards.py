@@ -11,7 +11,15 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from inhouse.agent.failure import TESTS, Reproduction, describes_failure
+from inhouse.agent.failure import (
+    TESTS,
+    Reproduction,
+    allows_changed_tests,
+    asks_for_code,
+    asks_for_documentation,
+    asks_for_tests,
+    describes_failure,
+)
 
 IDENTICAL_NOTE, IDENTICAL_STOP = 3, 5  # the same call with the same result, in a row
 CIRCLE_NOTE, CIRCLE_STOP = 12, 24  # calls without a change of files or anything new in their results
@@ -66,6 +74,17 @@ class Guards:
         return ""
 
 
+@dataclass(frozen=True)
+class Run:
+    """A command that can show something, and how it ended; `tests`: it ran tests. `exit_code` is None if not known."""
+
+    command: str
+    ok: bool
+    tests: bool
+    exit_code: int | None = None
+    failing: tuple[str, ...] = ()
+
+
 @dataclass
 class Evidence:
     """What is known of how well the work was checked: changes and runs since the user last spoke.
@@ -78,30 +97,52 @@ class Evidence:
     failing: Sequence[str] = ()
     passed: bool | None = None  # the last test run
     challenged: bool = False
+    runs: list[Run] = field(default_factory=list)  # since the last change
+    start: str = ""  # the checkpoint at which the user last spoke
+    code_wanted: bool = False  # what the user says can only be met by a change of the program
+    tests_wanted: bool = False
+    tests_may_change: bool = False
     reproduction: Reproduction = field(default_factory=Reproduction)
 
-    def begun(self, prompt: str) -> Evidence:
-        """The evidence as a turn begins in which the user says `prompt`."""
-        return Evidence(reproduction=Reproduction(wanted=True) if describes_failure(prompt) else self.reproduction)
+    def begun(self, prompt: str, start: str = "") -> Evidence:
+        """The evidence as a turn begins in which the user says `prompt`; `start` is the checkpoint of the files."""
+        other = asks_for_documentation(prompt) or asks_for_tests(prompt)
+        return Evidence(
+            start=start,
+            code_wanted=asks_for_code(prompt) or (self.code_wanted and not self.changed and not other),
+            tests_wanted=asks_for_tests(prompt),
+            tests_may_change=allows_changed_tests(prompt),
+            reproduction=Reproduction(wanted=True) if describes_failure(prompt) else self.reproduction,
+        )
 
     def finished(self) -> None:
         """The task is done: what the user says next is another one."""
         self.reproduction = Reproduction()
+        self.code_wanted = False
 
     def edited(self, paths: Sequence[str], added: Sequence[str] = ()) -> None:
         """A call changed files, of which `added` are new."""
         self.changed += [path for path in paths if path not in self.changed]
         self.checked = False
+        self.runs.clear()
         self.reproduction.edited(paths, added)
 
     def ran(
-        self, verdict: bool | None, failing: Sequence[str] = (), *, ok: bool, command: str = "", elsewhere: bool = False
+        self,
+        verdict: bool | None,
+        failing: Sequence[str] = (),
+        *,
+        ok: bool,
+        command: str = "",
+        exit_code: int | None = None,
+        elsewhere: bool = False,
     ) -> None:
         """Commands ran; `verdict` is that of tests, None of anything else. `elsewhere`: not on the program as it is."""
         self.reproduction.ran(command if verdict is None else TESTS, ok, elsewhere=elsewhere)
         if elsewhere:
             return
         self.checked = True
+        self.runs.append(Run(command, ok, verdict is not None, exit_code, tuple(failing)))
         if verdict is not None:
             self.passed, self.failing = verdict, failing
 
@@ -111,20 +152,17 @@ class Evidence:
         if word == "evidence":
             self.challenged = self.reproduction.challenged = True
 
-    def challenge(self) -> str:
-        """What is to be said, once, against ending now; "" when there is nothing to say."""
-        if self.challenged or not self.changed:
-            return ""
-        said = []
+    def unverified(self) -> str:
+        """What is to be said of changes that nothing was run after, or whose tests fail; "" when they were verified."""
         if not self.checked:
-            said.append(
+            return (
                 "Nothing was run after your last change, so nothing shows that it works. Run the tests that matter "
                 "(run_tests), or a command that shows it, then finish. If nothing can be run here, finish and say so."
             )
-        elif self.passed is False:
+        if self.passed is False:
             tests = ", ".join(self.failing[:5]) or "the test command"
-            said.append(
+            return (
                 f"The last test run failed ({tests}). Repair that and run the tests again; if it failed before your "
                 "changes as well, or cannot be repaired, finish and say so."
             )
-        return " ".join(part for part in [*said, self.reproduction.challenge()] if part)
+        return ""

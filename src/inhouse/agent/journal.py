@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from inhouse.agent.session import Session
 from inhouse.agent.state import State, state_of
+from inhouse.agent.tools.base import Kind
 from inhouse.agent.tools.plan import Item
+from inhouse.agent.verdict import Survey, survey
 from inhouse.client.shape import message_json
 from inhouse.client.types import Message, Usage
 from inhouse.errors import WorkspaceError
 from inhouse.workspace.shadow import Change, Shadow
+
+_READ = 200  # changed files that are read to tell what kind of change it is
+
+
+@dataclass(frozen=True)
+class CallRecord:
+    """What is known of a call beside its text: the kind of tool, whether it succeeded, a command's exit code."""
+
+    kind: Kind
+    ok: bool
+    exit_code: int | None = None
 
 
 class Journal:
@@ -23,9 +37,15 @@ class Journal:
         self.state: State = state_of(session.records)
         self._shadow = Shadow(root, session.checkpoints)
 
-    def message(self, message: Message, prompt: str | None = None, word: str = "") -> None:
-        """A message; `prompt` is what of it the user wrote, `word` the guard that speaks in it (see `Evidence`)."""
-        extra = {} if prompt is None else {"prompt": prompt}
+    def message(
+        self, message: Message, prompt: str | None = None, word: str = "", call: CallRecord | None = None
+    ) -> None:
+        """A message; `prompt` is what of it the user wrote, `word` the guard that speaks in it (see `Evidence`).
+
+        `call` says how the call ended that a tool's message answers.
+        """
+        extra: dict[str, Any] = {} if prompt is None else {"prompt": prompt}
+        extra |= {} if call is None else {"call": asdict(call)}
         extra |= {"word": word} if word else {}
         self._add("message", message=message_json(message), **extra)
 
@@ -40,13 +60,22 @@ class Journal:
     def plan(self, items: Sequence[Item]) -> None:
         self._add("plan", items=[{"text": item.text, "status": item.status} for item in items])
 
-    def ran(self, verdict: bool | None, failing: Sequence[str], command: str, *, ok: bool, elsewhere: bool) -> None:
+    def ran(
+        self,
+        verdict: bool | None,
+        failing: Sequence[str],
+        command: str,
+        *,
+        ok: bool,
+        exit_code: int | None,
+        elsewhere: bool,
+    ) -> None:
         """Commands ran that can show something; the arguments are `Evidence.ran`'s."""
         extra = {"elsewhere": True} if elsewhere else {}
         if verdict is None:
-            self._add("ran", command=command, ok=ok, **extra)
+            self._add("ran", command=command, ok=ok, exit_code=exit_code, **extra)
         else:
-            self._add("tests", passed=verdict, failing=list(failing), **extra)
+            self._add("tests", command=command, passed=verdict, failing=list(failing), exit_code=exit_code, **extra)
 
     def compacted(self, messages: Sequence[Message]) -> None:
         """These messages take the place of all before."""
@@ -95,6 +124,22 @@ class Journal:
         """The files that differ from the session's beginning, as of the last checkpoint."""
         first, last = self.state.first_checkpoint, self.state.last_checkpoint
         return tuple(change.path for change in self._shadow.changes(first, last)) if first != last else ()
+
+    def survey(self) -> Survey:
+        """What the calls changed since the user last spoke and have not taken back, as of the last checkpoint."""
+        evidence, last = self.state.evidence, self.state.last_checkpoint
+        if not evidence.changed or not evidence.start or evidence.start == last:
+            return Survey()
+        own = set(evidence.changed)
+        changes = [change for change in self._shadow.changes(evidence.start, last) if change.path in own]
+        texts = {
+            change.path: (
+                "" if change.status == "A" else self._shadow.text(evidence.start, change.path),
+                "" if change.status == "D" else self._shadow.text(last, change.path),
+            )
+            for change in changes[:_READ]
+        }
+        return survey(texts | {change.path: ("", "") for change in changes[_READ:]})
 
     def _add(self, kind: str, **fields: Any) -> None:
         self.session.append(kind, **fields)

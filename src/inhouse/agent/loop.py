@@ -26,6 +26,7 @@ from inhouse.agent.tools.shell import bash_tool
 from inhouse.agent.tools.symbols import symbols_tool
 from inhouse.agent.tools.tests import tests_tool
 from inhouse.agent.tools.view import search_tool, view_tool
+from inhouse.agent.verdict import verdict
 from inhouse.client.types import ChatClient, Message, Sampling, Usage
 from inhouse.errors import ContextLengthError
 from inhouse.workspace.overview import map_tokens, overview
@@ -183,7 +184,7 @@ class Agent:
                 turn.unusable = 0
                 for call in message.tool_calls:
                     result = acting.act(call)
-                    self.journal.message(result, word=acting.word)
+                    self.journal.message(result, word=acting.word, call=acting.call)
                 if acting.finished is not None:
                     return "finished", acting.finished
                 if acting.cancelled():
@@ -197,7 +198,7 @@ class Agent:
                 if turn.unusable >= _UNUSABLE:
                     return "silent", "the model gave no answer that could be used"
                 self._nudge("answer", note)
-            elif said := acting.evidence.challenge():
+            elif said := acting.challenge():
                 self._nudge("evidence", said)
             else:
                 return "answered", message.content
@@ -262,11 +263,14 @@ class Agent:
         self.on_step(Planned(tuple(items)))
 
     def _ended(self, turn: _Turn, acting: Acting, reason: Reason, text: str) -> Ended:
+        found = self.journal.survey()
+        judged = verdict(acting.evidence, found, reason)
+        failing = tuple(acting.evidence.failing)
         self.journal.turn(reason, text)
         used = turn.usage
         ended = Ended(
             reason, text, turn.answers, used.prompt_tokens, used.cached_tokens, used.completion_tokens,
-            round(time.monotonic() - turn.started, 2), tuple(acting.evidence.changed), tuple(acting.evidence.failing),
+            round(time.monotonic() - turn.started, 2), found.changed, failing, judged,
         )  # fmt: skip
         self.on_step(ended)
         return ended

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from inhouse.agent.session import Record
@@ -16,46 +17,63 @@ from inhouse.client.types import Message, ToolCall
 
 Told: TypeAlias = str | Step  # what the user wrote, or a step of the agent
 
-_KINDS: Mapping[str, Kind] = {
-    "view": "read", "search": "read", "symbols": "read", "str_replace": "edit", "insert": "edit", "create": "edit",
-    "bash": "execute", "run_tests": "execute", "todo": "state", "finish": "state",
-}  # fmt: skip
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def told(records: Iterable[Record], root: Path) -> Iterator[Told]:
     """What was said and done, in order; also what a compaction took out of the conversation. `root`: the workspace."""
-    for record in records:
+    records = list(records)
+    for number, record in enumerate(records):
         if record["kind"] == "plan":
             yield Planned(tuple(Item(item["text"], item["status"]) for item in record["items"]))
         elif record["kind"] == "message":
             if "prompt" in record:
                 yield record["prompt"]
-            yield from _steps(message_from(record["message"]), root)
+            message = message_from(record["message"])
+            if message.role == "assistant":
+                yield from _answered(message, _calls(records[number + 1 :]), root)
+            elif message.role == "tool":
+                yield _called(message, record.get("call", _NOTHING))
 
 
-def _steps(message: Message, root: Path) -> Iterator[Step]:
-    if message.role == "assistant":
-        if message.reasoning:
-            yield Thought(message.reasoning)
-        if message.content:
-            yield Said(message.content.rstrip("\n") + "\n")
-        for call in message.tool_calls:
-            yield _calling(call, root)
-    elif message.role == "tool":
-        failed = message.content.startswith("error: ")
-        yield Called(message.tool_call_id or "", message.name or "", not failed, message.content, 0.0)
+def _calls(records: Iterable[Record]) -> dict[str, Mapping[str, Any]]:
+    """How the calls of an answer ended, by their ids: what the records after it say, up to the next answer.
+
+    A call that was interrupted has none, and neither do those of sessions from before this was recorded.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for record in records:
+        if record["kind"] == "message":
+            if record["message"]["role"] == "assistant":
+                break
+            found[record["message"].get("tool_call_id", "")] = record.get("call", _NOTHING)
+    return found
 
 
-def _calling(call: ToolCall, root: Path) -> Calling:
+def _answered(message: Message, calls: Mapping[str, Mapping[str, Any]], root: Path) -> Iterator[Step]:
+    if message.reasoning:
+        yield Thought(message.reasoning)
+    if message.content:
+        yield Said(message.content.rstrip("\n") + "\n")
+    for call in message.tool_calls:
+        yield _calling(call, calls.get(call.id, _NOTHING).get("kind", "other"), root)
+
+
+def _called(message: Message, call: Mapping[str, Any]) -> Called:
+    kind, ok, code = call.get("kind", "other"), call.get("ok", True), call.get("exit_code")
+    return Called(message.tool_call_id or "", message.name or "", ok, message.content, 0.0, kind, code)
+
+
+def _calling(call: ToolCall, kind: Kind, root: Path) -> Calling:
     arguments = _arguments(call)
     about = next((str(arguments[name]) for name in ("path", "command", "pattern", "name") if arguments.get(name)), "")
     path = arguments.get("path")
     old, new = arguments.get("old_str"), arguments.get("new_str", arguments.get("content"))
-    edit = _KINDS.get(call.name) == "edit" and isinstance(new, str) and isinstance(path, str)
+    edit = kind == "edit" and isinstance(new, str) and isinstance(path, str)
     return Calling(
         call.id,
         call.name,
-        _KINDS.get(call.name, "other"),
+        kind,
         f"{call.name} {about or call.arguments}",
         (str(root / path),) if isinstance(path, str) else (),
         arguments,

@@ -49,7 +49,7 @@ class State:
             self.messages.append(message_from(record["message"]))
             if "prompt" in record:
                 self.prompts.append(record["prompt"])
-                self.evidence = self.evidence.begun(record["prompt"])
+                self.evidence = self.evidence.begun(record["prompt"], self.last_checkpoint)
             if "word" in record:
                 self.evidence.said(record["word"])
         elif kind == "compacted":
@@ -74,11 +74,12 @@ class State:
 
     def _ran(self, record: Record) -> None:
         elsewhere = record.get("elsewhere", False)
+        command, exit_code = record.get("command", ""), record.get("exit_code")
         if record["kind"] == "ran":
-            self.evidence.ran(None, command=record["command"], ok=record["ok"], elsewhere=elsewhere)
+            self.evidence.ran(None, command=command, ok=record["ok"], exit_code=exit_code, elsewhere=elsewhere)
             return
         passed, failing = record["passed"], tuple(record["failing"])
-        self.evidence.ran(passed, failing, ok=passed, elsewhere=elsewhere)
+        self.evidence.ran(passed, failing, ok=passed, command=command, exit_code=exit_code, elsewhere=elsewhere)
         if not elsewhere:
             self.tests_passed, self.failing = passed, failing
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from inhouse.agent.tools.base import Kind
 from inhouse.agent.tools.plan import Item
+from inhouse.agent.verdict import Verdict
 
 # Why a turn ended. "finished" and "answered" are the model's own doing, the others are not.
 Reason = Literal[
@@ -72,13 +73,15 @@ class Printed:
 
 @dataclass(frozen=True)
 class Called:
-    """What a tool told the model."""
+    """What a tool told the model. `exit_code` is a command's; None of anything else."""
 
     id: str
     tool: str
     ok: bool
     text: str
     seconds: float
+    kind: Kind = "other"
+    exit_code: int | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,10 @@ class Changed:
 
 @dataclass(frozen=True)
 class Ended:
-    """The turn is over. Tokens are of the whole turn; `changed` files and the tests that failed last."""
+    """The turn is over. Tokens are of the whole turn; `changed` files and the tests that failed last.
+
+    `verdict` says what that amounts to, and what shows it.
+    """
 
     reason: Reason
     text: str
@@ -130,6 +136,7 @@ class Ended:
     seconds: float
     changed: tuple[str, ...] = ()
     failing: tuple[str, ...] = ()
+    verdict: Verdict = field(default_factory=lambda: Verdict("nothing_to_verify", "nothing was changed"))
 
 
 Step: TypeAlias = (

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from rich.console import Console
 
@@ -21,7 +23,8 @@ from inhouse.agent.permissions import MODES, Mode, Permissions, Question, Reply,
 from inhouse.agent.session import Session, find, read
 from inhouse.agent.steps import Ended
 from inhouse.agent.tools.base import AgentTool
-from inhouse.cli.agent_view import AgentView, JsonLines, View, ask, show_diff, terminal
+from inhouse.agent.verdict import Status
+from inhouse.cli.agent_view import AgentView, JsonLines, View, ask, print_line, show_diff, terminal
 from inhouse.cli.chat_client import Connection, add_connection, agent_flags, connected
 from inhouse.cli.common import Subparsers, command, home, positive, pythons
 from inhouse.cli.terminal import Flag, interruptible, line_editing, lines
@@ -39,11 +42,18 @@ _HELP = "\n".join(
 
 _EXIT_CODES = """\
 exit codes without a terminal:
-  0    the agent finished or answered
+  0    done: a test run or a command passed after the last change; or nothing had to be verified (a question was
+       answered, documentation was written)
   1    an error: no model, no sandbox, a server that does not answer, ...
   2    wrong usage
-  3    it ended without: a limit was met, or the model went in circles
+  3    the turn was ended: a limit was met, the model went in circles, its calls or answers could not be used
+  4    it ended, but nothing shows that it works: nothing passed after the last change, nothing was changed though
+       code was asked for, only documentation or tests were, or tests were weakened
+  5    it ended, and the last test run failed
   130  interrupted; the session can be resumed"""
+_EXIT: Mapping[Status, int] = MappingProxyType(
+    {"verified": 0, "nothing_to_verify": 0, "stopped": 3, "unverified": 4, "failing": 5, "cancelled": 130}
+)
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -194,11 +204,18 @@ class _Work:
 
 def _headless(work: _Work, agent: Agent, prompt: str | None) -> int:
     ended = work.turn(agent, prompt.strip() if prompt else None)
-    if not work.args.json:
+    code = _EXIT[ended.verdict.status]
+    if work.args.json:
+        print_line(_result(ended, agent.journal.session.id, code))
+    else:
         print(f"session {agent.journal.session.id}", file=sys.stderr)
-    if ended.reason == "cancelled":
-        return 130
-    return 0 if ended.reason in ("finished", "answered") else 3
+    return code
+
+
+def _result(ended: Ended, session: str, code: int) -> dict[str, Any]:
+    """The last event of `--json`: `ended` with the verdict's fields beside its own."""
+    fields = asdict(ended)
+    return {"event": "result", "exit_code": code, "session": session, **fields.pop("verdict"), **fields}
 
 
 class _Conversation:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -46,7 +47,12 @@ class JsonLines:
 
     def show(self, step: Step) -> None:
         if not isinstance(step, Reading):
-            print(json.dumps(as_json(step), ensure_ascii=False), flush=True)
+            print_line(as_json(step))
+
+
+def print_line(value: Mapping[str, Any]) -> None:
+    """A line of JSON on stdout, in ASCII: any reader can decode it, and names in any bytes are kept as escapes."""
+    print(json.dumps(value), flush=True)
 
 
 class AgentView:
@@ -156,6 +162,9 @@ class AgentView:
         if step.reason not in ("finished", "answered"):
             self._console.print(f"[yellow]ended: {_ENDINGS[step.reason]}[/]")
         self._console.print(f"[dim]{figures(step)}[/]", highlight=False)
+        if step.changed or step.verdict.status not in ("nothing_to_verify", "cancelled"):
+            style = "green" if step.verdict.status in ("verified", "nothing_to_verify") else "yellow"
+            self._console.print(f"[{style}]{escape(step.verdict.statement)}[/]", highlight=False)
 
 
 _ENDINGS = {
@@ -177,8 +186,6 @@ def figures(step: Ended) -> str:
         f"{step.prompt_tokens:,} tokens read{share}",
         f"{step.completion_tokens:,} written",
     ]
-    if step.changed:
-        parts.append(f"changed {', '.join(step.changed[:4])}" + (" ..." if len(step.changed) > 4 else ""))
     return f"[{', '.join(parts)}, {step.seconds:.0f} s]"
 
 

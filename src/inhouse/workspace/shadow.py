@@ -67,6 +67,10 @@ class Shadow:
         fields = self._git("diff-tree", "-r", "-z", "--no-renames", "--name-status", before, after).split("\0")
         return [Change(status, path) for status, path in zip(fields[::2], fields[1::2], strict=False) if status]
 
+    def text(self, checkpoint: str, path: str) -> str:
+        """A file's text as a checkpoint has it, what is no UTF-8 replaced; "" where it has no such file."""
+        return self._git("cat-file", "blob", f"{checkpoint}:{path}", expected=(128,))
+
     def diff(self, before: str, after: str, paths: Sequence[str] = ()) -> str:
         """The difference as a unified diff."""
         safe = ("--no-ext-diff", "--no-textconv", "--no-color")
