@@ -44,6 +44,9 @@ def test_one_task_with_json_then_resumed_listed_shown_and_exported(
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert [event["event"] for event in events if event["event"] in ("called", "ended")] == ["called"] * 3 + ["ended"]
+    assert (events[-1]["event"], events[-1]["status"], events[-1]["exit_code"]) == ("result", "verified", 0)
+    assert events[-1]["changed"] == ["app.py"]
+    assert [(run["exit_code"], run["tests"]) for run in events[-1]["runs"]] == [(0, False)]
     assert events[-1]["text"] == "x is 2 now."
     assert (events[-1]["prompt_tokens"], events[-1]["cached_tokens"]) == (270, 180)
     assert (repo / "app.py").read_text() == "x = 2\n"
@@ -71,6 +74,26 @@ def test_a_task_that_meets_a_limit_says_so_by_its_exit_code(inhouse: Inhouse, re
     done = inhouse("agent", "--repo", repo, "--url", server.url, "--max-turns", 1, "Make x 2.")
     assert done.returncode == 3
     assert "the limit of answers is reached" in done.stdout
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        ("cat app.py", 4, "changed app.py; nothing was run after the last change"),
+        ("python3 -m unittest nowhere_at_all", 5, "changed app.py; the last test run failed"),
+        ("python3 -c 'import app'", 0, "changed app.py; `python3 -c 'import app'` ended with exit code 0 after"),
+    ],
+)
+def test_the_last_line_and_the_exit_code_say_what_shows_that_it_works(
+    inhouse: Inhouse, repo: Path, command: str, code: int, says: str
+) -> None:
+    edit = {"path": "app.py", "old_str": "x = 1", "new_str": "x = 2"}
+    server = Server(("str_replace", edit), ("bash", {"command": command}), "All done.", "Really.")
+    done = inhouse("agent", "--repo", repo, "--url", server.url, "Make x 2.")
+    server.close()
+    assert done.returncode == code, done.stderr
+    assert done.stdout.splitlines()[-1].startswith(says)
 
 
 @needs_bubblewrap

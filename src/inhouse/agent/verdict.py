@@ -170,5 +170,5 @@ def _without_docstrings(text: str) -> str:
                 and isinstance(first.value, ast.Constant)
                 and isinstance(first.value.value, str)
             ):
-                first.value.value = ""
+                del node.body[0]
     return ast.dump(tree)
