@@ -47,7 +47,7 @@ def test_no_path_leads_out(tmp_path: Path, path: str) -> None:
 
 
 def test_what_is_no_text_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"\xff\xfe")
+    (tmp_path / "x").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "big").write_bytes(b"a" * (3 << 20))
     for name, says in (("x", "not UTF-8"), ("big", "too large"), ("none", "name a file")):
         with pytest.raises(WorkspaceError, match=says):

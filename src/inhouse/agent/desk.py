@@ -9,10 +9,12 @@ from pathlib import Path
 
 from inhouse.workspace import Runner, Sandbox, Unconfined, python_paths
 from inhouse.workspace.checkout import is_environment
-from inhouse.workspace.files import decode, encode, read_bytes, write_bytes
+from inhouse.workspace.files import MOST_BYTES, read_bytes, write_bytes
+from inhouse.workspace.lines import lines_of
 from inhouse.workspace.paths import Target
 from inhouse.workspace.shell import Shell
 from inhouse.workspace.testing.command import interpreters
+from inhouse.workspace.text import TextFile, decode
 
 COMMAND_SECONDS = 120.0
 LONGEST_COMMAND = 1800.0
@@ -80,14 +82,13 @@ class Desk:
             if room is not None:
                 room.shell.close()
 
-    def read(self, target: Target) -> str:
-        """The text of a file. Raises WorkspaceError if it is missing, not text, or too large."""
-        return decode(target.path, read_bytes(self.root, target.path))
+    def read(self, target: Target) -> TextFile:
+        """A text file. Raises WorkspaceError if it is missing, not text, or too large."""
+        return decode(target.path, read_bytes(self.root, target.path, MOST_BYTES))
 
-    def write(self, target: Target, old: str | None, new: str) -> None:
-        """Replace a file's text, keeping its line ends and mode."""
-        before = read_bytes(self.root, target.path) if old is not None else None
-        write_bytes(self.root, target.path, encode(new, before))
+    def write(self, target: Target, file: TextFile) -> None:
+        """Put a file in the place of what is there, whose mode it gets."""
+        write_bytes(self.root, target.path, file.data)
 
     def problems(self, path: str, old: str | None, new: str) -> str:
         """What the checks say of a new text, in lines; empty if nothing."""
@@ -139,5 +140,7 @@ def _objects(root: Path) -> list[Path]:
             found.append(folder.parent.parent)
     alternates = root / ".git" / "objects" / "info" / "alternates"
     if alternates.is_file():
-        found += [Path(line) for line in alternates.read_text().splitlines() if line.startswith("/")]
+        found += [
+            Path(line) for line in lines_of(alternates.read_text("utf-8", "surrogateescape")) if line.startswith("/")
+        ]
     return [path for path in found if path.is_dir() and not path.is_relative_to(root)]

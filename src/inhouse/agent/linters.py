@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inhouse.workspace import Runner, Sandbox
+from inhouse.workspace.lines import line_number
 from inhouse.workspace.source import syntax_error
 
 _MOST = 10  # findings shown
@@ -61,8 +62,9 @@ class Lint:
         found = self._findings(path, 'exec "$@" < "$0" 2>/dev/null', path)
         if found and old is not None and len(old.encode()) <= _LARGEST:
             before = self._findings(path, 'printf %s "$0" | "$@" 2>/dev/null', old)
-            found = _added(before, old, found, new)
-        lines = [f"{path}:{one.line}: {one.text}" if one.line else f"{path}: {one.text}" for one in found[:_MOST]]
+            found = _added(path, before, old, found, new)
+        places = ((line_number(path, new, one.line) if one.line else 0, one.text) for one in found[:_MOST])
+        lines = [f"{path}:{line}: {text}" if line else f"{path}: {text}" for line, text in places]
         more = [f"... and {len(found) - _MOST} more"] if len(found) > _MOST else []
         return "\n".join([f"[{self._linter.name} says]", *lines, *more]) if lines else ""
 
@@ -83,10 +85,10 @@ def project_linters(runner: Runner, root: Path) -> list[Lint]:
     return [Lint(linter, program, runner) for linter, program in found if program is not None]
 
 
-def _added(before: list[Finding], old: str, after: list[Finding], new: str) -> list[Finding]:
+def _added(path: str, before: list[Finding], old: str, after: list[Finding], new: str) -> list[Finding]:
     """The findings of `new` that `old` did not have, wherever they stood: alike are the same words of the same line."""
-    known = Counter(map(_seen_in(old), before))
-    key = _seen_in(new)
+    known = Counter(map(_seen_in(path, old), before))
+    key = _seen_in(path, new)
     added = []
     for finding in after:
         if known[key(finding)]:
@@ -96,9 +98,9 @@ def _added(before: list[Finding], old: str, after: list[Finding], new: str) -> l
     return added
 
 
-def _seen_in(text: str) -> Callable[[Finding], tuple[str, str]]:
+def _seen_in(path: str, text: str) -> Callable[[Finding], tuple[str, str]]:
     lines = ["", *text.split("\n")]
-    return lambda finding: (finding.text, lines[finding.line].strip() if finding.line < len(lines) else "")
+    return lambda finding: (finding.text, lines[line_number(path, text, finding.line)].strip() if finding.line else "")
 
 
 def _ruff(root: Path) -> Path | None:

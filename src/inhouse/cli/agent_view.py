@@ -31,9 +31,11 @@ from inhouse.agent.steps import (
     as_json,
 )
 from inhouse.agent.tools.plan import worded
+from inhouse.workspace.lines import excerpt, lines_of
 
 _OUTPUT_LINES = 8  # of a tool's result
 _DIFF_LINES = 60
+_LONGEST = 1_000  # characters of one
 
 
 class View(Protocol):
@@ -190,7 +192,7 @@ def figures(step: Ended) -> str:
 
 
 def show_diff(console: Console, diff: str) -> None:
-    lines = diff.splitlines()
+    lines = [excerpt(line, 0, _LONGEST) for line in lines_of(diff.replace("\r\n", "\n"))]
     shown = "\n".join(lines[:_DIFF_LINES])
     if console.is_terminal:
         console.print(Syntax(shown, "diff", theme="ansi_dark", background_color="default", word_wrap=True))

@@ -17,6 +17,7 @@ from typing import Any
 from inhouse.cli.common import Subparsers, command, positive, print_json, store
 from inhouse.errors import ParameterError
 from inhouse.weights.atomic import replacing
+from inhouse.workspace.lines import lines_of
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def _lines(separator: str, ours: Callable[[Target], Mapping[str, str]]) -> Calla
     def merge(old: str, target: Target) -> str:
         settings = ours(target)
         names = "|".join(map(re.escape, settings))
-        kept = [line for line in old.splitlines() if not re.match(rf"(?:export\s+)?(?:{names})\s*{separator}", line)]
+        kept = [line for line in lines_of(old) if not re.match(rf"(?:export\s+)?(?:{names})\s*{separator}", line)]
         return "\n".join([*kept, *(f"{name}{separator}{value}" for name, value in settings.items())]) + "\n"
 
     return merge
@@ -180,7 +181,7 @@ def _continue(old: str, target: Target) -> str:
     if not old.strip():
         head = ["name: Inhouse", "version: 1.0.0", "schema: v1", "models:"]
         return "\n".join([*head, *(f"  {line}" for line in entry)]) + "\n"
-    lines = old.splitlines()
+    lines = lines_of(old)
     at = next((i for i, line in enumerate(lines) if re.match(r"models:\s*(\[\s*\]\s*)?(#.*)?$", line)), None)
     if at is None:
         if any(line.startswith("models:") for line in lines):

@@ -13,6 +13,7 @@ from rich.status import Status
 
 from inhouse.repair import Event, as_json
 from inhouse.repair.events import Asked, Drafted, Located, Noted, Prepared, Reproduction, Tested, Tried
+from inhouse.workspace.lines import lines_of, shown
 
 _SHOWN = 3  # failing tests and suspects that are named
 _MARKS = {"verified": "[green]✓[/]", "better": "[green]+[/]"}
@@ -137,8 +138,8 @@ def show_diff(diff: str) -> None:
         print(diff, end="", flush=True)
         return
     console = Console(highlight=False, soft_wrap=True)
-    for line in diff.splitlines():
-        console.print(line, style=_style(line), markup=False)
+    for line in lines_of(diff):
+        console.print(shown(line.removesuffix("\r")), style=_style(line), markup=False)
 
 
 def _style(line: str) -> str:

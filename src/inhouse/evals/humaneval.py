@@ -16,6 +16,7 @@ from importlib import resources
 from typing import Literal
 
 from inhouse.client.types import ChatClient, ChatRequest, FinishReason, Message, Sampling, complete
+from inhouse.workspace.lines import lines_of
 
 Mode = Literal["chat", "prefill", "raw"]
 
@@ -61,7 +62,7 @@ TextGenerator = Callable[[str, Sampling], tuple[str, FinishReason, int]]
 def load_problems() -> tuple[Problem, ...]:
     """All 164, in order."""
     data = (resources.files("inhouse.evals") / "data" / "HumanEval.jsonl.gz").read_bytes()
-    return tuple(Problem(**json.loads(line)) for line in gzip.decompress(data).decode("utf-8").splitlines())
+    return tuple(Problem(**json.loads(line)) for line in lines_of(gzip.decompress(data).decode("utf-8")))
 
 
 def by_chat(client: ChatClient, sampling: Sampling) -> Solver:
@@ -125,9 +126,9 @@ def completed(problem: Problem, continuation: str) -> str:
 
 def _dedented(code: str) -> str:
     """Code of a block that stands indented, e.g. in a list."""
-    first = next((line for line in code.splitlines() if line.strip()), "")
+    first = next((line for line in lines_of(code) if line.strip()), "")
     margin = first[: len(first) - len(first.lstrip())]
-    return "\n".join(line.removeprefix(margin) for line in code.splitlines()) if margin else code
+    return "\n".join(line.removeprefix(margin) for line in lines_of(code)) if margin else code
 
 
 def _stopping(sampling: Sampling, stop: tuple[str, ...]) -> Sampling:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
+from inhouse.workspace.lines import kept_ends
 from inhouse.workspace.source import FunctionNode, find_node
 
 Kind = Literal["operator", "comparison", "index", "branch", "call"]
@@ -178,7 +179,7 @@ def _with(node: Node, field: str, value: object) -> Node:
 
 def _spliced(text: str, node: Changeable, new: Changeable) -> str | None:
     """`text` with a node written anew; None when that changes nothing or is no Python."""
-    lines = text.splitlines(keepends=True)
+    lines = kept_ends(text)
     first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
     before = lines[first].encode()[: node.col_offset].decode()
     after = lines[last].encode()[node.end_col_offset :].decode()

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from inhouse.errors import DownloadError, ParameterError, WorkspaceError
 from inhouse.workspace import Limits, Sandbox, python_paths
 from inhouse.workspace.git import git
+from inhouse.workspace.lines import lines_of
 
 Class = Literal[
     "resolved", "empty patch", "patch does not apply", "still fails", "breaks tests", "out of time", "cannot be graded"
@@ -60,7 +61,7 @@ def load_instances(path: Path, wanted: Sequence[str] = ()) -> tuple[Instance, ..
     Raises ParameterError when the file is none, or an instance is not in it.
     """
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [json.loads(line) for line in lines_of(path.read_text(encoding="utf-8")) if line.strip()]
         found = {row["instance_id"]: _instance(row) for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ParameterError(f"{path}: no SWE-bench instances ({error}); give a JSONL file of the data set") from error
@@ -88,7 +89,7 @@ def _instance(row: Mapping[str, Any]) -> Instance:
 def load_predictions(path: Path) -> dict[str, str]:
     """instance_id to patch, from the official form. Raises ParameterError."""
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [json.loads(line) for line in lines_of(path.read_text(encoding="utf-8")) if line.strip()]
         return {row["instance_id"]: row["model_patch"] or "" for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ParameterError(f"{path}: no predictions ({error}); each line is an object with model_patch") from error

@@ -11,13 +11,10 @@ import sys
 import textwrap
 
 from inhouse.workspace import source
-from inhouse.workspace.edits import (
-    EditError,
-    apply_search_replace,
-    fenced_blocks,
-    replace_function,
-    search_replace_blocks,
-)
+from inhouse.workspace.edits import EditError, apply_search_replace, fenced_blocks, search_replace_blocks
+from inhouse.workspace.indentation import fitted
+from inhouse.workspace.lines import margin
+from inhouse.workspace.splice import even, laid_out, replace_function
 
 
 def rewritten_function(text: str, name: str, answer: str) -> str:
@@ -26,7 +23,7 @@ def rewritten_function(text: str, name: str, answer: str) -> str:
     code = _defining(blocks, name.rpartition(".")[2])
     if code is None:
         raise EditError(f"there is no code block that defines {name}; write the whole function in one block")
-    code = textwrap.dedent(code.expandtabs(4))
+    code = even(code)
     new = replace_function(text, name, code)
     for function in source.functions("", code):
         new = _with_other_function(new, name, function, code)
@@ -40,7 +37,7 @@ def rewritten_file(text: str, answer: str) -> str:
     """
     blocks = fenced_blocks(answer) or [answer]
     names = {function.name for function in source.functions("", text)}
-    defined = [f.name for block in blocks for f in source.functions("", _even(block)) if f.name in names]
+    defined = [f.name for block in blocks for f in source.functions("", even(block)) if f.name in names]
     if not defined:
         raise EditError("the answer defines no function of the file; write one whole function in one block")
     fenced = answer if fenced_blocks(answer) else f"```python\n{answer}\n```"
@@ -56,10 +53,10 @@ def rewritten_lines(text: str, first: int, last: int, answer: str) -> str:
         raise EditError("there is no code block in the answer; write the corrected lines in one block")
     new = blocks[-1].rstrip("\n").split("\n")
     lines = text.split("\n")
-    margin = _margin(lines[first - 1 : last])
-    if _margin(new) == 0:
-        new = [" " * margin + line if line.strip() else "" for line in new]
-    return "\n".join([*lines[: first - 1], *new, *lines[last:]])
+    old = lines[first - 1 : last]
+    # The lines were shown at the left margin; the answer has them there, or where they stand.
+    wanted = old if _is_indented(new) else textwrap.dedent("\n".join(old)).split("\n")
+    return "\n".join([*lines[: first - 1], *fitted(new, wanted, old), *lines[last:]])
 
 
 def edited(text: str, answer: str) -> str:
@@ -74,14 +71,10 @@ def edited(text: str, answer: str) -> str:
 
 def _defining(blocks: list[str], short_name: str) -> str | None:
     """The last block that defines a function; else the last whose text speaks of doing so, for its error message."""
-    parsed = [block for block in blocks if any(f.short_name == short_name for f in source.functions("", _even(block)))]
+    parsed = [block for block in blocks if any(f.short_name == short_name for f in source.functions("", even(block)))]
     spoken = [block for block in blocks if f"def {short_name}" in block]
     found = parsed or spoken
     return found[-1] if found else None
-
-
-def _even(block: str) -> str:
-    return textwrap.dedent(block.expandtabs(4))
 
 
 def _with_other_function(text: str, name: str, function: source.Function, code: str) -> str:
@@ -104,9 +97,9 @@ def _with_other_function(text: str, name: str, function: source.Function, code: 
     method = bool(owner) and ("." in function.name or _takes_self(function.text(code)))
     if owner and not method:
         first = min(source.first_line(c) for c in tree.body if isinstance(c, ast.ClassDef) and c.name == owner)
-    margin = lines[first - 1][: len(lines[first - 1]) - len(lines[first - 1].lstrip())]
-    body = [margin + line if line.strip() else "" for line in function.text(code).split("\n")]
-    return "\n".join([*lines[: first - 1], *body, *([""] if margin else ["", ""]), *lines[first - 1 :]])
+    base = margin(lines[first - 1]).lstrip("\f\v")
+    body = laid_out(function.text(code), [], text, base)
+    return "\n".join([*lines[: first - 1], *body, *([""] if base else ["", ""]), *lines[first - 1 :]])
 
 
 def _takes_self(text: str) -> bool:
@@ -176,5 +169,5 @@ def _imported(node: ast.stmt) -> set[tuple[str, str]]:
     return set()
 
 
-def _margin(lines: list[str]) -> int:
-    return min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
+def _is_indented(lines: list[str]) -> bool:
+    return all(margin(line) for line in lines if line.strip())

@@ -17,6 +17,7 @@ from inhouse.repair import answer_grammar
 from inhouse.repair.answer_grammar import DIVIDER, REPLACE, SEARCH
 from inhouse.repair.localise import Suspect
 from inhouse.workspace import source
+from inhouse.workspace.lines import lines_of
 from inhouse.workspace.testing.calls import Call
 from inhouse.workspace.testing.report import Failure
 
@@ -165,7 +166,7 @@ def _head(suspect: Suspect, text: str) -> str:
     if node is None:
         return f"def {suspect.name.rpartition('.')[2]}("
     statements = node.body[1:] if len(node.body) > 1 and ast.get_docstring(node) is not None else node.body
-    lines = text.splitlines()[node.lineno - 1 : statements[0].lineno - 1]
+    lines = lines_of(text)[node.lineno - 1 : statements[0].lineno - 1]
     head = textwrap.dedent("\n".join(lines))
     if statements[0].lineno == node.lineno or "```" in head:  # all on one line, or it would close the block
         return source.signature(node).partition("(")[0] + "("
@@ -201,7 +202,7 @@ def _neighbours(function: source.Function, texts: Mapping[str, str]) -> str:
     found = []
     text = texts[function.path]
     tree = source.parse(text)
-    lines = text.splitlines()
+    lines = lines_of(text)
     for node in tree.body if tree else ():
         if function.mentions & source.assigned(node):
             found.append("\n".join(lines[node.lineno - 1 : node.end_lineno]))

@@ -11,7 +11,6 @@ What goes back is only what was put into a `Patch`; whatever the tests did in th
 from __future__ import annotations
 
 import contextlib
-import difflib
 import fcntl
 import os
 import shutil
@@ -24,6 +23,8 @@ from typing import IO
 from inhouse.errors import WorkspaceError
 from inhouse.workspace import files
 from inhouse.workspace.git import git, listed, toplevel
+from inhouse.workspace.lines import lines_of
+from inhouse.workspace.text import TextFile, decode, new_file, unified_diff
 
 Patch = Mapping[str, str]  # path -> the whole new text
 
@@ -70,18 +71,23 @@ class Checkout:
         alternates = self.root / ".git" / "objects" / "info" / "alternates"
         if not alternates.is_file():
             return ()
-        return tuple(Path(line) for line in alternates.read_text().splitlines() if line.startswith("/"))
+        return tuple(
+            Path(line) for line in lines_of(alternates.read_text("utf-8", "surrogateescape")) if line.startswith("/")
+        )
 
     def text(self, path: str) -> str:
         """What the user's file says, whatever the copy holds now. Raises WorkspaceError like `files.read_text`."""
         before = self._original(path)
         if before is None:
             raise WorkspaceError(f"{path}: no such file; name a file of the repository")
-        return files.decode(path, before)
+        return _decoded(path, before).text
 
     def put(self, patch: Patch) -> None:
-        """Make the copy equal the user's files with `patch` on top; undoes everything else, also what commands did."""
-        encoded = {path: files.encode(text, self._original(path)) for path, text in patch.items()}
+        """Make the copy equal the user's files with `patch` on top; undoes everything else, also what commands did.
+
+        Raises EditError where the encoding of a file cannot hold its new text.
+        """
+        encoded = {path: _changed(path, self._original(path), text).data for path, text in patch.items()}
         git(self.root, "checkout-index", "--force", "--all", "--quiet")
         git(self.root, "clean", "-ffdxq")
         files.replace_files(self.root, encoded)
@@ -106,10 +112,8 @@ class Checkout:
 
     def _file_diff(self, path: str, text: str) -> str:
         before = self._original(path)
-        old = files.decode(path, before).splitlines(keepends=True) if before is not None else []
-        name = f"a/{path}" if before is not None else "/dev/null"
-        lines = difflib.unified_diff(old, text.splitlines(keepends=True), name, f"b/{path}")
-        return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
+        old = None if before is None else _decoded(path, before)
+        return unified_diff(old, _changed(path, before, text))
 
     def _fill(self) -> frozenset[str]:
         """Copy the user's files and remember them in the index of the copy. Returns their paths."""
@@ -163,8 +167,18 @@ def apply(repository: Path, patch: Patch, originals: Mapping[str, bytes | None])
         now = target.read_bytes() if target.exists() else None
         if now != originals[path]:
             raise WorkspaceError(f"{path}: changed since the work began; nothing was applied, run again")
-    encoded = {path: files.encode(text, originals[path]) for path, text in patch.items()}
+    encoded = {path: _changed(path, originals[path], text).data for path, text in patch.items()}
     files.replace_files(repository.resolve(), encoded)
+
+
+def _decoded(path: str, data: bytes) -> TextFile:
+    """A file as it is worked on: lines of Python are those that its syntax trees and tracebacks count."""
+    return decode(path, data, universal=path.endswith((".py", ".pyi")))
+
+
+def _changed(path: str, before: bytes | None, text: str) -> TextFile:
+    """A file with another text; None is a new one. Raises EditError where its encoding cannot hold that."""
+    return new_file(path, text) if before is None else _decoded(path, before).edited(text)
 
 
 def _claimed_folder() -> tuple[Path, IO[bytes]]:

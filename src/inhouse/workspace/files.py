@@ -1,22 +1,34 @@
 """Text files of a tree, read and written without ever leaving it. Knows nothing of git, edits or Python.
 
-Paths are relative to the root, with forward slashes. Text is handled with "\\n" line ends; a file whose lines all end
-in "\\r\\n" gets them back when it is written.
+Paths are relative to the root, with forward slashes. What the bytes of a text file mean is `text`'s affair.
 """
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from inhouse.errors import WorkspaceError
+from inhouse.workspace.text import decode
 
 _TEST_DIRECTORIES = frozenset({"test", "tests", "testing", "spec", "specs", "__tests__"})
 _NOT_CODE = frozenset(
     {"md", "rst", "txt", "lock", "json", "csv", "svg", "html", "css", "toml", "cfg", "ini", "yml", "yaml"}
 )
-_MAX_BYTES = 2 << 20
+MOST_BYTES = 16 << 20  # of a file that is viewed or edited as a whole
+_MAX_BYTES = 2 << 20  # of a program's file
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class LinePart:
+    """The beginning of a line; `length` is that of the whole line, in characters."""
+
+    text: str
+    length: int
 
 
 def is_test_file(path: str) -> bool:
@@ -61,36 +73,50 @@ def locate(root: Path, path: str) -> Path:
 
 
 def read_text(root: Path, path: str) -> str:
-    """The text of a file, line ends made "\\n". Raises WorkspaceError if it is missing, not UTF-8, or over 2 MiB."""
-    return decode(path, read_bytes(root, path))
+    """The text of a file, line ends made "\n". Raises WorkspaceError if it is missing, not text, or over 2 MiB."""
+    return decode(path, read_bytes(root, path)).text
 
 
-def read_bytes(root: Path, path: str) -> bytes:
-    """The bytes of a file; raises like `read_text`."""
+def read_bytes(root: Path, path: str, most: int = _MAX_BYTES) -> bytes:
+    """The bytes of a file of at most `most` bytes; raises like `read_text`."""
     file = locate(root, path)
     try:
-        if file.stat().st_size > _MAX_BYTES:
-            raise WorkspaceError(f"{path}: too large to work on ({file.stat().st_size} bytes, at most {_MAX_BYTES})")
+        if file.stat().st_size > most:
+            raise WorkspaceError(f"{path}: too large to work on ({file.stat().st_size} bytes, at most {most})")
         return file.read_bytes()
     except OSError as error:
         raise WorkspaceError(f"{path}: {error.strerror or error}; name a file of the repository") from error
 
 
-def decode(path: str, data: bytes) -> str:
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise WorkspaceError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); it is left alone"
-        ) from None
-    return text.replace("\r\n", "\n") if _all_crlf(text) else text
+def count_lines(file: Path) -> int:
+    """The lines of a file of any size, by "\\n". Raises WorkspaceError for what is no text."""
+    count, last = 0, b"\n"
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            if b"\0" in chunk:
+                raise WorkspaceError(
+                    f"{file.name}: a binary file, or UTF-16 of more than {MOST_BYTES} bytes; left alone"
+                )
+            count += chunk.count(b"\n")
+            last = chunk[-1:]
+    return count + (last != b"\n")
 
 
-def encode(text: str, like: bytes | None) -> bytes:
-    """Text as bytes, with the line ends of the file it replaces."""
-    if like is not None and _all_crlf(like.decode("utf-8", errors="replace")):
-        text = text.replace("\r\n", "\n").replace("\n", "\r\n")
-    return text.encode("utf-8")
+def read_lines(file: Path, first: int, last: int, most: int) -> list[LinePart]:
+    """Lines first..last (from 1, inclusive) of a file of any size, each no longer than its first `most` characters."""
+    found: list[LinePart] = []
+    with file.open("rb") as stream:
+        for _ in range(first - 1):
+            while (piece := stream.readline(_CHUNK)) and not piece.endswith(b"\n"):
+                pass
+        for _ in range(last - first + 1):
+            decoder = codecs.getincrementaldecoder("utf-8")("replace")
+            text, length, piece = "", 0, b""
+            while not piece.endswith(b"\n") and (piece := stream.readline(_CHUNK)):
+                part = decoder.decode(piece).removesuffix("\n").removesuffix("\r")
+                text, length = (text + part)[:most], length + len(part)
+            found.append(LinePart(text, length))
+    return found
 
 
 def write_bytes(root: Path, path: str, data: bytes) -> None:
@@ -127,8 +153,3 @@ def replace_files(root: Path, contents: dict[str, bytes]) -> None:
         if isinstance(error, OSError):
             raise WorkspaceError(f"{root}: cannot write ({error}); nothing was changed") from error
         raise
-
-
-def _all_crlf(text: str) -> bool:
-    count = text.count("\r\n")
-    return count > 0 and count == text.count("\n")

@@ -7,6 +7,7 @@ shells, editors and environment managers read by themselves. That holds also whe
 from __future__ import annotations
 
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -45,11 +46,30 @@ def resolve(root: Path, given: str) -> Target:
     text = given.strip()
     if "\0" in text:
         raise WorkspaceError("a path holds no NUL character; name a file of the workspace")
-    real = Path(os.path.realpath(root / text))
+    real = Path(os.path.realpath(_as_spelled(root, text)))
     if real != root and not real.is_relative_to(root):
         leads = f" leads to {real}, which" if str(real) != text else ""
         raise WorkspaceError(f"{text}:{leads} is outside the workspace {root}; use a path relative to that folder")
     return Target(root, real.relative_to(root).as_posix())
+
+
+def _as_spelled(root: Path, text: str) -> Path:
+    """A path below `root` in the form in which its names are there: é may be one character of a name, or two.
+
+    A path that exists, or fits no name or several, is left as it is.
+    """
+    given = root / text
+    below = os.path.relpath(os.path.normpath(given), root)
+    if os.path.lexists(given) or below.startswith("..") or below.isascii():
+        return given
+    here = root
+    for part in PurePosixPath(below).parts:
+        if not os.path.lexists(here / part) and here.is_dir():
+            wanted = unicodedata.normalize("NFC", part)
+            same = [name for name in os.listdir(here) if unicodedata.normalize("NFC", name) == wanted]
+            part = same[0] if len(same) == 1 else part
+        here = here / part
+    return here
 
 
 def writable(root: Path, given: str) -> Target:

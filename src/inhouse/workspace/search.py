@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from inhouse.errors import WorkspaceError
 from inhouse.workspace.checkout import is_environment
+from inhouse.workspace.files import MOST_BYTES
 from inhouse.workspace.git import git, listed, toplevel
+from inhouse.workspace.lines import excerpt, lines_of, shown
+from inhouse.workspace.text import decode
 
 _SKIPPED = frozenset({"node_modules", "__pycache__"})
-_MAX_BYTES = 4 << 20
 _LONGEST_LINE = 300
+_MOST_IN_LINE = 5  # places shown of a long line
+_CRLF = r"\r$"
+_MARKS = r"^(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)"  # byte order marks
 
 
 @dataclass(frozen=True)
@@ -34,9 +41,12 @@ class Query:
 
 @dataclass(frozen=True)
 class Hit:
+    """A line (from 1) with a match. Of a long one `text` is what is around it, `column` (from 1) where it begins."""
+
     path: str
     line: int
     text: str
+    column: int | None = None
 
 
 def files_of(root: Path, folder: str = ".") -> list[str]:
@@ -53,11 +63,15 @@ def files_of(root: Path, folder: str = ".") -> list[str]:
     return sorted(path for path in found if not any(part.startswith(".") for part in Path(path).parts))
 
 
-def search(root: Path, query: Query) -> Iterator[Hit]:
-    """Matching lines, by path and line. Raises WorkspaceError for a pattern that is no regular expression."""
+def search(root: Path, query: Query, too_large: list[str] | None = None) -> Iterator[Hit]:
+    """Matching lines, by path and line. Raises WorkspaceError for a pattern that is no regular expression.
+
+    Files that are not searched for their size are added to `too_large`.
+    """
     flags = re.IGNORECASE if query.ignore_case else 0
+    given = unicodedata.normalize("NFC", query.pattern)
     try:
-        pattern = re.compile(re.escape(query.pattern) if query.literal else query.pattern, flags)
+        pattern = re.compile(re.escape(given) if query.literal else given, flags)
     except (re.error, RecursionError) as error:
         raise WorkspaceError(
             f"{query.pattern!r} is no regular expression ({error}); escape it, or search with literal = true"
@@ -67,7 +81,7 @@ def search(root: Path, query: Query) -> Iterator[Hit]:
     candidates = _candidates(root, query) if len(paths) > 200 else None
     for path in paths:
         if candidates is None or path in candidates:
-            yield from _hits(root, path, pattern)
+            yield from _hits(root, path, pattern, too_large if too_large is not None else [])
 
 
 @dataclass(frozen=True)
@@ -131,32 +145,47 @@ def _translated(glob: str) -> str:
 
 def _candidates(root: Path, query: Query) -> frozenset[str] | None:
     """The files in which git's grep sees the pattern; None when it cannot tell."""
+    if not query.pattern.isascii():  # other encodings, and other forms of the same characters, are not seen by git
+        return None
     options = ["--ignore-case"] if query.ignore_case else []
     options.append("--fixed-strings" if query.literal else "--perl-regexp")
-    where = ["--untracked"] if toplevel(root) is not None else ["--no-index", "--exclude-standard"]
     try:
-        found = git(
-            root, "grep", "-z", "--files-with-matches", "-I", *where, *options, "-e", query.pattern, "--", query.folder,
-            expected=(1,),
-        )  # fmt: skip
+        found = _grep(root, query, "-I", *options, "-e", query.pattern)
+        found |= _grep(root, query, "--text", "--perl-regexp", "-e", _MARKS)
+        if "$" in query.pattern and not query.literal:
+            found |= _grep(root, query, "-I", "--perl-regexp", "-e", _CRLF)
     except WorkspaceError:
         return None
+    return found
+
+
+def _grep(root: Path, query: Query, *options: str) -> frozenset[str]:
+    where = ["--untracked"] if toplevel(root) is not None else ["--no-index", "--exclude-standard"]
+    found = git(root, "grep", "-z", "--files-with-matches", *where, *options, "--", query.folder, expected=(1,))
     return frozenset(path for path in found.split("\0") if path)
 
 
-def _hits(root: Path, path: str, pattern: re.Pattern[str]) -> Iterator[Hit]:
+def _hits(root: Path, path: str, pattern: re.Pattern[str], too_large: list[str]) -> Iterator[Hit]:
     file = root / path
     try:
-        if file.is_symlink() or not file.is_file() or file.stat().st_size > _MAX_BYTES:
+        if file.is_symlink() or not file.is_file():
             return
-        data = file.read_bytes()
-    except OSError:
+        if file.stat().st_size > MOST_BYTES:
+            too_large.append(path)
+            return
+        text = decode(path, file.read_bytes()).text
+    except (OSError, WorkspaceError):
         return
-    if b"\0" in data[:8192]:
-        return
-    for number, line in enumerate(data.decode("utf-8", errors="replace").splitlines(), 1):
-        if pattern.search(line):
-            yield Hit(path, number, line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + " ...")
+    for number, line in enumerate(lines_of(text), 1):
+        if not line.isascii():
+            line = unicodedata.normalize("NFC", line)
+        if len(line) <= _LONGEST_LINE:
+            if pattern.search(line):
+                yield Hit(path, number, shown(line))
+            continue
+        for match in islice(pattern.finditer(line), _MOST_IN_LINE):
+            start = match.start() - _LONGEST_LINE // 3
+            yield Hit(path, number, excerpt(line, start, _LONGEST_LINE), match.start() + 1)
 
 
 def _walk(root: Path, start: Path) -> Iterator[str]:

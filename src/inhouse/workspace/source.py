@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from inhouse.workspace.lines import line_number, lines_of
+
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -31,7 +33,7 @@ class Function:
 
     def text(self, source: str) -> str:
         """Its lines in `source`, indented to the left margin."""
-        return textwrap.dedent("\n".join(source.splitlines()[self.first - 1 : self.last]))
+        return textwrap.dedent("\n".join(lines_of(source)[self.first - 1 : self.last]))
 
 
 def functions(path: str, source: str) -> list[Function]:
@@ -43,11 +45,6 @@ def functions(path: str, source: str) -> list[Function]:
         Function(path, name, first_line(node), node.end_lineno or node.lineno, mentioned(node))
         for name, node in _walk(tree, "")
     ]
-
-
-def enclosing(candidates: list[Function], line: int) -> Function | None:
-    """The function that a line lies in."""
-    return next((function for function in candidates if function.first <= line <= function.last), None)
 
 
 def find_node(tree: ast.Module, name: str) -> FunctionNode | None:
@@ -65,7 +62,7 @@ def class_outline(source: str, name: str, leave_out: str = "") -> str:
     found = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == name] if tree else []
     if not found:
         return ""
-    node, lines = found[-1], source.splitlines()
+    node, lines = found[-1], lines_of(source)
     kept = lines[first_line(node) - 1 : node.body[0].lineno - 1]
     for statement in node.body:
         if isinstance(statement, FunctionNode):
@@ -89,7 +86,7 @@ def outline(source: str, name: str) -> str:
     node = find_node(tree, name) if tree else None
     if node is None:
         return ""
-    documentation = (ast.get_docstring(node) or "").splitlines()
+    documentation = lines_of(ast.get_docstring(node) or "")
     return signature(node) + (f'\n    """{documentation[0]}"""' if documentation else " ...")
 
 
@@ -119,7 +116,7 @@ def syntax_error(source: str) -> str | None:
     try:
         ast.parse(source)
     except SyntaxError as error:
-        return f"line {error.lineno}: {error.msg}"
+        return f"line {line_number('.py', source, error.lineno or 1)}: {error.msg}"
     except (ValueError, RecursionError, MemoryError) as error:
         return str(error) or type(error).__name__
     return None

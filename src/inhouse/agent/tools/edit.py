@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 from functools import partial
 
 from inhouse.agent.desk import Desk
 from inhouse.agent.tools.base import Action, AgentTool, Arguments, Control, ToolResult, define
+from inhouse.agent.tools.view import LONGEST_LINE, similar
 from inhouse.errors import WorkspaceError
+from inhouse.workspace import notebook
 from inhouse.workspace.edits import EditError
+from inhouse.workspace.indentation import with_tabs
+from inhouse.workspace.lines import Span, applied, excerpt, lines_of
 from inhouse.workspace.paths import Target, writable
-from inhouse.workspace.replace import replaced
+from inhouse.workspace.replace import replacements
+from inhouse.workspace.text import TextFile, new_file, unified_diff
 
 _SHOWN = 4  # lines around a change
+_TABS = "[the lines that came with blanks in front have tabs now, as the file's others]"
 _PATH = {"type": "string", "description": "a file of the workspace"}
 
 
@@ -62,22 +67,44 @@ def edit_tools(desk: Desk) -> list[AgentTool]:
 def _str_replace(desk: Desk, arguments: Arguments) -> Action:
     target = _existing(desk, arguments["path"])
     old = desk.read(target)
-    new = replaced(old, arguments["old_str"], arguments["new_str"], every=arguments.get("replace_all", False))
-    return _edit(desk, target, old, new)
+    one, other, every = arguments["old_str"], arguments["new_str"], arguments.get("replace_all", False)
+    try:
+        spans = replacements(old.text, one, other, every=every)
+    except EditError:
+        found = _in_cells(old.text, one, other, every=every) if notebook.is_notebook(target.path) else []
+        if not found:
+            raise
+        return _edit(desk, target, old, old.spliced(found))
+    return _spliced(desk, target, old, spans)
+
+
+def _in_cells(text: str, old: str, new: str, *, every: bool) -> list[Span]:
+    """The edits of a notebook's cells whose source has `old`; none if that is in no cell, or in more than one."""
+    spans = []
+    for cell in notebook.cells(text):
+        try:
+            found = replacements(cell.source, old, new, every=every)
+        except EditError:
+            continue
+        spans.append(notebook.with_source(text, cell, applied(cell.source, found)))
+    return spans if len(spans) == 1 or every else []
 
 
 def _insert(desk: Desk, arguments: Arguments) -> Action:
     target = _existing(desk, arguments["path"])
     old = desk.read(target)
-    lines = old.splitlines(keepends=True)
-    at, text = arguments["line"], arguments["text"]
-    if not 0 <= at <= len(lines):
-        raise EditError(f"{target.path} has {len(lines)} lines; insert after line 0 to {len(lines)}")
-    if at and not lines[at - 1].endswith("\n"):
-        lines[at - 1] += "\n"
-    if text and not text.endswith("\n"):
-        text += "\n"
-    return _edit(desk, target, old, "".join([*lines[:at], text, *lines[at:]]))
+    at, text = arguments["line"], arguments["text"].replace("\r\n", "\n")
+    count = len(lines_of(old.text))
+    if not 0 <= at <= count:
+        raise EditError(f"{target.path} has {count} lines; insert after line 0 to {count}")
+    end = "\r" if "\r" in old.text and "\n" not in old.text else "\n"  # an old Macintosh's file is one line of many
+    text = text.replace("\n", end)
+    offset = sum(len(line) + 1 for line in old.text.split("\n")[:at]) if at < count else len(old.text)
+    if at and at == count and not old.text.endswith(end):
+        text = end + text
+    elif text and not text.endswith(end):
+        text += end
+    return _spliced(desk, target, old, [Span(offset, offset, text)])
 
 
 def _create(desk: Desk, arguments: Arguments) -> Action:
@@ -85,41 +112,60 @@ def _create(desk: Desk, arguments: Arguments) -> Action:
     old = desk.read(target) if target.real.exists() else None
     if old is not None and not arguments.get("overwrite", False):
         raise EditError(f"{target.path} is there already; change it with str_replace, or set overwrite")
-    return _edit(desk, target, old, arguments["content"])
+    given: str = arguments["content"]
+    content = applied("", [with_tabs(target.path, "", Span(0, 0, given))])
+    new = new_file(target.path, content) if old is None else old.edited(content.replace("\r\n", "\n"))
+    return _edit(desk, target, old, new, _TABS if content != given else "")
 
 
 def _existing(desk: Desk, path: str) -> Target:
     target = writable(desk.root, path)
     if not target.real.exists():
-        raise WorkspaceError(f"{target.path}: no such file; make it with create, or find the right path with search")
+        raise WorkspaceError(
+            f"{target.path}: no such file{similar(desk, target) or '; find the right path with search'}, or make it "
+            "with create"
+        )
     return target
 
 
-def _edit(desk: Desk, target: Target, old: str | None, new: str) -> Action:
-    if new == old:
+def _spliced(desk: Desk, target: Target, old: TextFile, spans: list[Span]) -> Action:
+    tabbed = [with_tabs(target.path, old.text, span) for span in spans]
+    return _edit(desk, target, old, old.spliced(tabbed), _TABS if tabbed != spans else "")
+
+
+def _edit(desk: Desk, target: Target, old: TextFile | None, new: TextFile, note: str = "") -> Action:
+    before = old.text if old is not None else None
+    if old is not None and new.data == old.data:
         raise EditError(f"{target.path} would stay as it is; nothing was changed")
+    _check_notebook(target.path, before, new.text)
 
     def run(control: Control) -> ToolResult:
         now = desk.read(target) if target.real.exists() else None
         if now != old or writable(desk.root, target.path) != target:
             raise WorkspaceError(f"{target.path} changed meanwhile; view it again")
-        desk.write(target, old, new)
+        desk.write(target, new)
         said = [f"{'created' if old is None else 'edited'} {target.path}"]
-        if old is not None:
-            said.append(_around(old, new))
-        if problems := desk.problems(target.path, old, new):
+        if before is not None:
+            said.append(_around(before, new.text))
+        if note:
+            said.append(note)
+        if problems := desk.problems(target.path, before, new.text):
             said.append(problems)
         return ToolResult("\n".join(said))
 
     title = f"{'create' if old is None else 'edit'} {target.path}"
-    return Action("edit", title, run, (str(target.real),), _diff(target.path, old, new), old, new)
+    return Action("edit", title, run, (str(target.real),), unified_diff(old, new), before, new.text)
 
 
-def _diff(path: str, old: str | None, new: str) -> str:
-    before = [] if old is None else old.splitlines(keepends=True)
-    name = "/dev/null" if old is None else f"a/{path}"
-    lines = difflib.unified_diff(before, new.splitlines(keepends=True), name, f"b/{path}")
-    return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
+def _check_notebook(path: str, old: str | None, new: str) -> None:
+    """Refuse an edit that breaks a notebook: Jupyter would not open it again."""
+    if not notebook.is_notebook(path) or (old is not None and notebook.problem(old)):
+        return
+    if said := notebook.problem(new):
+        raise EditError(
+            f"{path} would be no valid notebook any more ({said}); nothing was written. Its text is JSON: give old_str "
+            "and new_str as the cell's plain source, or as the JSON that view shows with start"
+        )
 
 
 def _around(old: str, new: str) -> str:
@@ -131,10 +177,11 @@ def _around(old: str, new: str) -> str:
     same = next((i for i, (a, b) in enumerate(zip(before[::-1], after[::-1], strict=False)) if a != b), 0)
     last = max(first, len(after) - same)
     start, end = max(0, first - _SHOWN), min(len(after), last + _SHOWN, first + 60)
-    return "\n".join(f"{number + 1:5}\t{after[number]}" for number in range(start, end))
-
-
-def _common(one: list[str], other: list[str]) -> int:
-    """How many lines two texts begin with in common."""
-    shorter = min(len(one), len(other))
-    return next((i for i in range(shorter) if one[i] != other[i]), shorter)
+    column = 0
+    if first < min(len(before), len(after)):
+        pairs = zip(before[first], after[first], strict=False)
+        column = next((i for i, (a, b) in enumerate(pairs) if a != b), len(before[first]))
+    return "\n".join(
+        f"{number + 1:5}\t{excerpt(after[number], column - LONGEST_LINE // 2 if number == first else 0, LONGEST_LINE)}"
+        for number in range(start, end)
+    )

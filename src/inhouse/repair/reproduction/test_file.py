@@ -18,6 +18,7 @@ from inhouse.repair.localise import Suspect
 from inhouse.workspace import source
 from inhouse.workspace.edits import EditError, fenced_blocks
 from inhouse.workspace.files import is_test_file
+from inhouse.workspace.lines import lines_of
 from inhouse.workspace.testing.report import TestReport
 
 _EXAMPLES = 2  # tests shown of a suspect
@@ -132,7 +133,7 @@ def drafted(suspect: Suspect, answer: str, texts: Mapping[str, str], test_texts:
         raise EditError(f"the test does not use {suspect.name}")
     if not any(isinstance(node, ast.Assert) or _calls(node, "raises") for node in ast.walk(test)):
         raise EditError("the test asserts nothing")
-    lines = code.splitlines()
+    lines = lines_of(code)
     body = "\n".join(lines[source.first_line(test) - 1 : test.end_lineno])
     imports = _imports(suspect, _unbound(test), tree, texts, test_texts)
     return f"{imports}\n\n\n{body.rstrip()}\n" if imports else f"{body.rstrip()}\n"

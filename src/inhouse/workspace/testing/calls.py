@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from inhouse.workspace.lines import lines_of
 from inhouse.workspace.testing import call_recorder
 
 _NOTES = ".inhouse-calls"
@@ -67,7 +68,7 @@ class CallNotes:
         calls: dict[str, list[Call]] = {}
         if notes.is_symlink() or not notes.is_file() or notes.stat().st_size > _MAX_BYTES:
             return Calls()
-        for line in notes.read_text("utf-8", errors="replace").splitlines():
+        for line in lines_of(notes.read_text("utf-8", errors="replace")):
             try:
                 seen = json.loads(line)
                 for test, places in seen["covered"].items():
