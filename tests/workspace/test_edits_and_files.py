@@ -143,6 +143,28 @@ def test_calls_of_a_test_with_their_values(tmp_path: Path) -> None:
     assert (count.name, count.yields) == ("count", ("0", "1"))
 
 
+def test_lines_that_a_test_ran_and_what_its_set_up_called(tmp_path: Path) -> None:
+    calls = recorded(
+        tmp_path,
+        "    def setUp(self):\n        self.two = double(1)\n"
+        "    def test_a(self):\n        list(count(self.two))\n    def test_b(self):\n        pass\n",
+    )
+    assert calls.lines["test_m.py::test_a"] >= {("m.py", 5), ("m.py", 6)}
+    assert ("m.py", 6) not in calls.lines["test_m.py::test_b"]
+    assert calls.covered["test_m.py::test_b"] == {("m.py", 1)}
+
+
+def test_a_coroutine_is_one_test_from_its_first_step_to_its_last(tmp_path: Path) -> None:
+    calls = recorded(
+        tmp_path,
+        "    def test_a(self):\n        import asyncio\n        asyncio.run(self.test_inner())\n"
+        "    async def test_inner(self):\n        import asyncio\n        await asyncio.sleep(0)\n        double(2)\n"
+        "    def test_z(self):\n        list(count(1))\n",
+    )
+    assert ("m.py", 1) in calls.covered["test_m.py::test_a"]
+    assert calls.covered["test_m.py::test_z"] == {("m.py", 5)}
+
+
 def test_a_call_that_raised_has_no_result(tmp_path: Path) -> None:
     calls = recorded(tmp_path, "    def test_a(self):\n        double(None)\n")
     assert calls.calls["test_m.py::test_a"][0].result is None

@@ -1,4 +1,4 @@
-"""Runs *inside* the tests of the user's project and writes down which of its functions each test calls, with values.
+"""Runs *inside* the tests of the user's project and writes down which of its functions and lines each test runs.
 
 Its text is copied beside a `sitecustomize.py` that calls `start`; so it uses the standard library alone, runs on any
 Python 3.8 or newer, and must never disturb the program: what cannot be written down is left out. It knows nothing of
@@ -19,10 +19,13 @@ from typing import Any
 MAX_CALLS = 8  # written down per function and test
 MAX_TESTS = 4  # whose values are written down
 MAX_TEXT = 120  # characters of one value
+SETUPS = ("setUp", "asyncSetUp", "setup_method", "setup")  # what they run belongs to the test after them
+SUSPENDABLE = 0x2A0  # code flags of generators and coroutines, whose frames also return to go on later
+MAX_STEPS = 400  # lines traced of one function in one test, loops included: the rest of its run costs nothing
 
 
 class Recorder:
-    """Collects, per test function, the functions of the project that it calls.
+    """Collects, per test function, the functions and lines of the project that it runs.
 
     A test is what runs below a function called `test…` in a file of the tests: true for pytest and unittest alike.
     Only tests called like one in `watched` get values written down.
@@ -36,18 +39,83 @@ class Recorder:
         self._test_frame: Any = None
         self._busy = False
         self.covered: dict[str, set[str]] = {}
+        self.lines: dict[str, dict[str, set[int]]] = {}
         self.calls: dict[str, list[dict[str, Any]]] = {}
+        self._seen: dict[Any, set[int]] = {}  # code object -> its lines that ran in the test of now
+        self._prepared: set[str] = set()  # functions that the set-up of the next test ran
+        self._raised = False
+        self._steps: dict[Any, int] = {}
         self._open: dict[int, dict[str, Any]] = {}
         self._short = reprlib.Repr()
         self._short.maxstring = self._short.maxother = self._short.maxlong = MAX_TEXT
         self._short.maxlist = self._short.maxtuple = self._short.maxset = self._short.maxdict = 8
 
+    def trace(self, frame: Any, event: str, value: Any) -> Any:
+        """The trace function of the interpreter: called as each function begins, answers with what follows its lines."""
+        code = frame.f_code
+        path = self._path(code.co_filename)
+        if path is None:
+            return None
+        if self._test_frame is None:
+            if code.co_name.startswith("test") or code.co_name in SETUPS:
+                self._begin(frame, path)
+                return self._trace_test
+            return None
+        place = path + ":" + str(code.co_firstlineno)
+        (self._prepared if self._test is None else self.covered[self._test]).add(place)
+        if self._steps.get(code, 0) >= MAX_STEPS:
+            return None
+        self._seen.setdefault(code, set()).add(frame.f_lineno)
+        return self._trace_lines
+
+    def _trace_test(self, frame: Any, event: str, value: Any) -> Any:
+        frame.f_trace_lines = False
+        if event == "return" and frame is self._test_frame and (self._raised or not suspended(frame)):
+            self._end()
+        self._raised = event == "exception"
+        return self._trace_test
+
+    def _trace_lines(self, frame: Any, event: str, value: Any) -> Any:
+        if event == "line":
+            code = frame.f_code
+            self._seen[code].add(frame.f_lineno)
+            steps = self._steps[code] = self._steps.get(code, 0) + 1
+            if steps >= MAX_STEPS:
+                frame.f_trace_lines = False
+        return self._trace_lines
+
+    def _begin(self, frame: Any, path: str) -> None:
+        name = frame.f_code.co_name
+        self._test_frame = frame
+        if name in SETUPS:
+            return
+        self._test = path + "::" + name
+        self.covered.setdefault(self._test, set()).update(self._prepared)
+        self._prepared = set()
+        if name in self._watched and (self._test in self.calls or len(self.calls) < MAX_TESTS):
+            self.calls.setdefault(self._test, [])
+            sys.setprofile(self.profile)
+
+    def _end(self) -> None:
+        """A test, or the set-up before one, is over."""
+        sys.setprofile(None)
+        if self._test is not None:
+            lines = self.lines.setdefault(self._test, {})
+            for code, seen in self._seen.items():
+                path = self._path(code.co_filename)
+                if path is not None:
+                    lines.setdefault(path, set()).update(seen)
+            self._seen = {}
+        self._test, self._test_frame = None, None
+        self._steps = {}
+        self._open.clear()
+
     def profile(self, frame: Any, event: str, value: Any) -> None:
-        """The profile function of the interpreter."""
-        if self._busy or event not in ("call", "return"):
+        """The profile function of the interpreter, for tests whose values are written down."""
+        if self._busy or event not in ("call", "return") or frame is self._test_frame:
             return
         path = self._path(frame.f_code.co_filename)
-        if path is None:
+        if path is None or self._test is None:
             return
         self._busy = True
         try:
@@ -68,20 +136,10 @@ class Recorder:
 
     def _enter(self, frame: Any, path: str) -> None:
         code = frame.f_code
-        if self._test is None:
-            if code.co_name.startswith("test"):
-                self._test, self._test_frame = path + "::" + code.co_name, frame
-                self.covered.setdefault(self._test, set())
-            return
-        place = path + ":" + str(code.co_firstlineno)
-        self.covered[self._test].add(place)
-        if code.co_name not in self._watched and self._test.rpartition("::")[2] not in self._watched:
-            return
         if id(frame) in self._open or code.co_name.startswith("<"):  # a generator goes on
             return
-        if self._test not in self.calls and len(self.calls) >= MAX_TESTS:
-            return
-        calls = self.calls.setdefault(self._test, [])
+        place = path + ":" + str(code.co_firstlineno)
+        calls = self.calls[self._test or ""]
         if sum(call["place"] == place for call in calls) >= MAX_CALLS:
             return
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -91,19 +149,15 @@ class Recorder:
         self._open[id(frame)] = call
 
     def _leave(self, frame: Any, value: Any) -> None:
-        if frame is self._test_frame:
-            self._test, self._test_frame = None, None
-            self._open.clear()
-            return
         call = self._open.get(id(frame))
         if call is None:
             return
-        if frame.f_code.co_flags & 0x2A0 and value is not None:  # a generator or coroutine that may go on
+        if frame.f_code.co_flags & SUSPENDABLE and value is not None:  # it may go on
             if len(call["yields"]) < MAX_CALLS:
                 call["yields"].append(self._repr(value))
             return
         del self._open[id(frame)]
-        if value is not None or dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith("RETURN"):
+        if value is not None or returns(frame):
             call["result"] = self._repr(value)  # else it was left by an exception, which also looks like a None
 
     def _repr(self, value: Any) -> str:
@@ -115,11 +169,26 @@ class Recorder:
 
     def write(self, path: str) -> None:
         """Add what was seen to a file, one JSON object a line (several processes may have run)."""
-        sys.setprofile(None)
-        seen = {"covered": {test: sorted(places) for test, places in self.covered.items()}, "calls": self.calls}
+        sys.settrace(None)
+        self._end()
+        seen = {
+            "covered": {test: sorted(places) for test, places in self.covered.items()},
+            "lines": {test: {p: sorted(n) for p, n in files.items()} for test, files in self.lines.items()},
+            "calls": self.calls,
+        }
         if self.covered:
             with open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(seen) + "\n")
+
+
+def returns(frame: Any) -> bool:
+    """Whether a frame is left by a return statement (an exception looks like a None)."""
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith("RETURN")
+
+
+def suspended(frame: Any) -> bool:
+    """Whether a frame that seems to return goes on later: a generator or coroutine at a yield or await."""
+    return bool(frame.f_code.co_flags & SUSPENDABLE) and not returns(frame)
 
 
 def start(settings: str) -> None:
@@ -129,5 +198,5 @@ def start(settings: str) -> None:
     recorder = Recorder(wanted["root"], wanted["watched"])
     process = os.getpid()
     atexit.register(lambda: recorder.write(wanted["output"]) if os.getpid() == process else None)
-    threading.setprofile(recorder.profile)
-    sys.setprofile(recorder.profile)
+    threading.settrace(recorder.trace)
+    sys.settrace(recorder.trace)

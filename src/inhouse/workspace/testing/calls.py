@@ -33,9 +33,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Calls:
-    """Which functions (path, first line) each test (`path::name`) called; the calls of the watched tests in order."""
+    """What each test (`path::name`) ran: functions (path, first line), lines (path, line); calls of the watched ones."""
 
     covered: Mapping[str, frozenset[tuple[str, int]]] = field(default_factory=dict)
+    lines: Mapping[str, frozenset[tuple[str, int]]] = field(default_factory=dict)
     calls: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)
 
 
@@ -65,6 +66,7 @@ class CallNotes:
         """What the last run noted; empty when it noted nothing that can be read."""
         notes = self._root / _NOTES
         covered: dict[str, set[tuple[str, int]]] = {}
+        lines: dict[str, set[tuple[str, int]]] = {}
         calls: dict[str, list[Call]] = {}
         if notes.is_symlink() or not notes.is_file() or notes.stat().st_size > _MAX_BYTES:
             return Calls()
@@ -73,12 +75,16 @@ class CallNotes:
                 seen = json.loads(line)
                 for test, places in seen["covered"].items():
                     covered.setdefault(test, set()).update(_place(text) for text in places)
+                for test, files in seen.get("lines", {}).items():
+                    ran = lines.setdefault(test, set())
+                    ran.update((str(path), int(line)) for path, numbers in files.items() for line in numbers)
                 for test, made in seen["calls"].items():
                     calls.setdefault(test, []).extend(_call(call) for call in made)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue
         return Calls(
             {test: frozenset(places) for test, places in covered.items()},
+            {test: frozenset(places) for test, places in lines.items()},
             {test: tuple(made) for test, made in calls.items()},
         )
 
