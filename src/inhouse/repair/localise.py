@@ -1,7 +1,8 @@
 """Where the fault may be: ranks functions and other pieces of the program by all evidence at hand. Asks no model.
 
-Evidence, the strongest first: which functions run in failing tests and not in passing ones (Ochiai's coefficient,
-Abreu et al. 2006), the frames of tracebacks, what the problem's text names, what the failing test names.
+Evidence, the strongest first: the line of the program that raised the exception; lines that failing tests run and
+passing ones do not (Ochiai's coefficient); other frames of tracebacks; what the problem's text names; what the failing
+test names. Functions that no failing test runs are left out where it is known which ones run.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from inhouse.repair.spectrum import spectrum
 from inhouse.workspace import source
 from inhouse.workspace.testing.calls import Call, Calls
 from inhouse.workspace.testing.report import Failure, Place
 
 MAX_SUSPECTS = 12
 _WINDOW = 40  # lines of a piece of a file that is not Python
+_RAISED = 1.5  # more than all other evidence of one kind
 _NEIGHBOURS = 3  # steps along the call graph where no calls were recorded
 _WORD = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])")
 _COMMON = frozenset(["the", "and", "that", "for", "with", "not", "are", "from", "this", "get", "set", "when"])
@@ -34,6 +37,7 @@ class Suspect:
     last: int
     score: float
     calls: tuple[Call, ...] = ()  # its calls during the failing tests
+    lines: tuple[int, ...] = ()  # those that failing tests ran, the likeliest first; empty where that is unknown
 
     @property
     def label(self) -> str:
@@ -87,55 +91,48 @@ def described(problem: str, texts: Mapping[str, str]) -> list[Suspect]:
 
 
 def _functions(evidence: Evidence, functions: list[source.Function]) -> list[Suspect]:
-    spectrum = _spectrum(evidence)
-    near = {} if spectrum else _near_tests(evidence.test_texts, functions)
+    ran = spectrum(evidence.calls, evidence.failures)
+    near = {} if ran else _near_tests(evidence.test_texts, functions)
+    raised = _raised_at(evidence)
     tested = {name for text in evidence.test_texts for name in _names(text)}
     problem = _words(evidence.problem)
     found = []
     for function in functions:
         place = (function.path, function.first)
-        ran = spectrum.get(place, 0.0)
-        evident = ran + _in_traceback(function, evidence.failures) + near.get(place, 0.0)
+        lines = ran.of_lines(function.path, function.first + 1, function.last)
+        evident = max(lines.values(), default=ran.functions.get(place, 0.0)) + near.get(place, 0.0)
+        evident += _in_traceback(function, evidence.failures, raised)
         named = 1.0 if re.search(rf"\b{re.escape(function.short_name)}\b", evidence.problem) else 0.0
-        if not evident and not named:
+        if not evident and (ran or not named):
             continue
         shared = len(problem & (_words(function.name) | _words(function.path.rpartition("/")[2].removesuffix(".py"))))
         score = evident + 0.4 * named + 0.1 * min(shared, 3) + 0.1 * (function.short_name in tested)
         score += 0.02 * min(function.last - function.first, 10)  # short functions hold few faults
         calls = tuple(c for made in evidence.calls.calls.values() for c in made if (c.path, c.line) == place)
-        found.append(Suspect(function.path, function.name, "function", function.first, function.last, score, calls))
+        first = [place.line for place in raised if place.path == function.path]
+        ordered = tuple(sorted(lines, key=lambda line: (line not in first, -lines[line], line)))
+        found.append(
+            Suspect(function.path, function.name, "function", function.first, function.last, score, calls, ordered)
+        )
     return found
 
 
-def _spectrum(evidence: Evidence) -> dict[tuple[str, int], float]:
-    """Ochiai's coefficient of every function that a failing test runs; empty when no such test was recorded."""
-    covered = evidence.calls.covered
-    names = {(failure.id.split("::")[0], failure.name) for failure in evidence.failures}
-    bare = {failure.name for failure in evidence.failures if "::" not in failure.id}
-    failing = [
-        places
-        for test, places in covered.items()
-        if tuple(test.rsplit("::", 1)) in names or test.rpartition("::")[2] in bare
-    ]
-    if not failing:
-        return {}
-    scores = {}
-    for place in frozenset().union(*failing):
-        failed = sum(place in places for places in failing)
-        total = sum(place in places for places in covered.values())
-        scores[place] = failed / math.sqrt(len(failing) * total)
-    return scores
+def _raised_at(evidence: Evidence) -> frozenset[Place]:
+    """The innermost lines of the program that exceptions came out of; of an assertion in the test there is none."""
+    innermost = (
+        next((place for place in reversed(failure.places) if place.path in evidence.texts), None)
+        for failure in evidence.failures
+    )
+    return frozenset(place for place in innermost if place is not None)
 
 
-def _in_traceback(function: source.Function, failures: Sequence[Failure]) -> float:
-    """1 when the innermost frame of a failure in the program lies in the function, 0.5 for a frame further out."""
-    best = 0.0
-    for failure in failures:
-        inside = [place for place in failure.places if place.path == function.path]
-        hits = [place for place in inside if function.first <= place.line <= function.last]
-        if hits:
-            best = max(best, 1.0 if hits[-1] == failure.places[-1] else 0.5)
-    return best
+def _in_traceback(function: source.Function, failures: Sequence[Failure], raised: frozenset[Place]) -> float:
+    """1.5 for the function that an exception came out of, 0.5 for one with a frame further out."""
+    own = [place for place in raised if place.path == function.path and function.first <= place.line <= function.last]
+    if own:
+        return _RAISED
+    places = (place for failure in failures for place in failure.places if place.path == function.path)
+    return 0.5 if any(function.first <= place.line <= function.last for place in places) else 0.0
 
 
 def _near_tests(test_texts: Sequence[str], functions: list[source.Function]) -> dict[tuple[str, int], float]:

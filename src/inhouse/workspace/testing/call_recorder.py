@@ -51,7 +51,7 @@ class Recorder:
         self._short.maxlist = self._short.maxtuple = self._short.maxset = self._short.maxdict = 8
 
     def trace(self, frame: Any, event: str, value: Any) -> Any:
-        """The trace function of the interpreter: called as each function begins, answers with what follows its lines."""
+        """The trace function of the interpreter: called as a function begins, answers with what follows its lines."""
         code = frame.f_code
         path = self._path(code.co_filename)
         if path is None:
@@ -183,7 +183,7 @@ class Recorder:
 
 def returns(frame: Any) -> bool:
     """Whether a frame is left by a return statement (an exception looks like a None)."""
-    return dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith("RETURN")
+    return bool(dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith("RETURN"))
 
 
 def suspended(frame: Any) -> bool:

@@ -33,11 +33,11 @@ class Call:
 
 @dataclass(frozen=True)
 class Calls:
-    """What each test (`path::name`) ran: functions (path, first line), lines (path, line); calls of the watched ones."""
+    """What each test (`path::name`) ran: functions as (path, first line), lines as (path, line); watched ones' calls."""
 
     covered: Mapping[str, frozenset[tuple[str, int]]] = field(default_factory=dict)
-    lines: Mapping[str, frozenset[tuple[str, int]]] = field(default_factory=dict)
     calls: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)
+    lines: Mapping[str, frozenset[tuple[str, int]]] = field(default_factory=dict)
 
 
 class CallNotes:
@@ -84,8 +84,8 @@ class CallNotes:
                 continue
         return Calls(
             {test: frozenset(places) for test, places in covered.items()},
-            {test: frozenset(places) for test, places in lines.items()},
             {test: tuple(made) for test, made in calls.items()},
+            {test: frozenset(places) for test, places in lines.items()},
         )
 
 
