@@ -43,6 +43,8 @@ exit codes:
   130  interrupted; nothing was changed"""
 _EXIT = {"verified": 0, "no_patch": 3, "nothing_fails": 4, "agreed": 5, "reproduced": 6}
 _DRAFTS = 8  # of a test that shows the problem, where no test fails
+_LINE_ANSWERS = 6  # to one question about single lines
+_PARALLEL = 3  # answers at a time, which an engine decodes in about the time of one
 _MAP_TOKENS = 1024  # at most: each repair reads the map once, and a small model reads slowly
 _ENDINGS = {signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -105,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
         tokens=args.max_tokens,
         voters=args.majority,
         drafts=0 if args.no_reproduce else _DRAFTS,
+        line_answers=_LINE_ANSWERS,
+        parallel=_PARALLEL,
         seed=args.seed,
         sandboxed=_sandboxed(args),
         test_timeout=args.test_timeout,

@@ -146,7 +146,9 @@ def with_agent(client: ChatClient, bug: Bug, plan: Plan, seed: int) -> Result:
         bug.write(root)
         git(root, "init", "--quiet")
         git(root, "add", "--all")
-        options = RepairOptions(plan.minutes, plan.attempts, seed=seed, pythons=(Path(sys.executable),))
+        options = RepairOptions(
+            plan.minutes, plan.attempts, seed=seed, line_answers=6, parallel=3, pythons=(Path(sys.executable),)
+        )
         result = repair(client, root, bug.issue, None, options, note)
     seconds = time.monotonic() - started
     return Result(

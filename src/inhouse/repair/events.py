@@ -10,7 +10,7 @@ Verdict = Literal["verified", "better", "failed", "voted", "unchanged", "repeate
 
 DraftVerdict = Literal["shows", "passes", "mistaken", "unusable"]
 
-Style = Literal["repair", "plain", "anew", "told", "explain"]  # of a question; see `questions`
+Style = Literal["repair", "plain", "anew", "told", "explain", "line"]  # of a question; see `strategy`
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Tried:
-    """What became of an answer; `detail` is the first lines of what went wrong."""
+    """What became of the answers to a question; `detail` is the first lines of what went wrong with the best.
+
+    `versions` of the program came of them that were not tried before.
+    """
 
     attempt: int
     suspect: str
@@ -60,6 +63,7 @@ class Tried:
     answer_tokens: int
     seconds: float
     style: Style = "repair"
+    versions: int = 1
 
 
 @dataclass(frozen=True)

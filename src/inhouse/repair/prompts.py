@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inhouse.client.types import Message
-from inhouse.repair import answer_grammar
+from inhouse.repair import answer_grammar, line_edits
 from inhouse.repair.answer_grammar import DIVIDER, REPLACE, SEARCH
 from inhouse.repair.localise import Suspect
 from inhouse.workspace import source
@@ -72,9 +72,7 @@ def for_suspect(
 ) -> Prompt:
     """Ask for a new version of a suspect. With `explain`, the model says what is wrong before it writes code."""
     text = texts[suspect.path]
-    parts = [common, _shown(suspect, texts)]
-    if suspect.calls:
-        parts.append("During the failing test it was called like this:\n" + _fenced(_calls(suspect.calls), ""))
+    parts = [common, *_surroundings(suspect, texts), _code(suspect, text)]
     for attempt in earlier:
         parts.append(
             f"This version was tried:\n{_fenced(attempt.code)}\nThe test still failed:\n{_fenced(attempt.result, '')}"
@@ -98,6 +96,23 @@ def for_suspect(
     parts.append(ask)
     stop = (REPLACE,) if prefill == SEARCH else ("\n```",)
     return Prompt(_messages(parts), prefill, stop, grammar)
+
+
+def for_line(common: str, suspect: Suspect, texts: Mapping[str, str], line: int | None = None) -> Prompt:
+    """Ask for one corrected line of a suspect: `line`, or whichever the model finds wrong."""
+    text = texts[suspect.path]
+    shown = line_edits.listed(suspect, text)
+    what = f"`{suspect.name}` in {suspect.path}" if suspect.kind == "function" else suspect.path
+    parts = [common, *_surroundings(suspect, texts)]
+    parts.append(f"{what}, with line numbers:\n{_fenced(line_edits.listing(text, shown), '')}")
+    parts.append(
+        "One of these lines is wrong. Answer with that line alone, corrected so that the test passes, its number in "
+        "front as above."
+    )
+    head = "```\n" if line is None else f"```\n{line}|"
+    able = set(line_edits.likely(suspect, text)).intersection(shown) or set(shown)
+    form = None if line is not None else line_edits.grammar("```\n", able)
+    return Prompt(_messages(parts), head, ("\n",), form)
 
 
 def plain(problem: str, path: str, text: str) -> tuple[Message, ...]:
@@ -127,7 +142,7 @@ def for_test(common: str, suspect: Suspect, texts: Mapping[str, str], examples: 
 
     One that holds an assertion already ends with it: the next would be about something else.
     """
-    parts = [common, _shown(suspect, texts)]
+    parts = [common, *_surroundings(suspect, texts), _code(suspect, texts[suspect.path])]
     if examples:
         parts.append("It is tested like this:\n" + _fenced("\n\n\n".join(examples)))
     parts.append(
@@ -173,23 +188,31 @@ def _head(suspect: Suspect, text: str) -> str:
     return head + "\n"
 
 
-def _shown(suspect: Suspect, texts: Mapping[str, str]) -> str:
-    """The suspect's code and as much around it as one needs to change it."""
+def _surroundings(suspect: Suspect, texts: Mapping[str, str]) -> list[str]:
+    """What one needs beside a suspect's code to change it: the same in all questions about it."""
     text = texts[suspect.path]
-    code = suspect_text(suspect, text)
     if suspect.kind == "lines":
         around = _users(suspect, text) if suspect.path.endswith(".py") else ""
-        language = "python" if suspect.path.endswith(".py") else ""
-        return f"In {suspect.path}:\n{_fenced(code, language)}" + (f"\nUsed by:\n{_fenced(around)}" if around else "")
+        return [f"In {suspect.path}, these lines are used by:\n{_fenced(around)}"] if around else []
     function = _function(suspect, text)
     parts = []
     if around := _neighbours(function, texts):
         parts.append(f"Available in the program:\n{_fenced(around)}")
     if function.owner and (outline := source.class_outline(text, function.owner, function.short_name)):
         parts.append(f"The class:\n{_fenced(outline)}")
-    what = "method" if function.owner else "function"
-    parts.append(f"The {what} `{suspect.name}` in {suspect.path}:\n{_fenced(code)}")
-    return "\n\n".join(parts)
+    if suspect.calls:
+        parts.append(
+            f"During the failing test `{suspect.name}` was called like this:\n{_fenced(_calls(suspect.calls), '')}"
+        )
+    return parts
+
+
+def _code(suspect: Suspect, text: str) -> str:
+    code = suspect_text(suspect, text)
+    if suspect.kind == "lines":
+        return f"In {suspect.path}:\n{_fenced(code, 'python' if suspect.path.endswith('.py') else '')}"
+    what = "method" if "." in suspect.name else "function"
+    return f"The {what} `{suspect.name}` in {suspect.path}:\n{_fenced(code)}"
 
 
 def _function(suspect: Suspect, text: str) -> source.Function:

@@ -41,6 +41,8 @@ class RepairOptions:
 
     Where no test fails, the model is asked for `drafts` of one that shows the problem (0: never); where no two of them
     agree, or with 0, `voters` answers decide, unverified: more than half must agree (0: never).
+    A question about single lines gets `line_answers` (0: whole functions alone are asked for), of which `parallel` are
+    asked for at a time.
     `map_tokens` are for the map of a repository that is not small (0: no map), `maps` is where maps are kept.
     """
 
@@ -50,6 +52,8 @@ class RepairOptions:
     tokens: int | None = None
     voters: int = 0
     drafts: int = 0
+    line_answers: int = 0
+    parallel: int = 1
     sandboxed: bool = True
     test_timeout: float = 300.0
     pythons: Sequence[Path] = ()
@@ -111,7 +115,9 @@ def repair(
         check_baseline(before, harness.command)
         on_event(Tested(tuple(sorted(before.failing)), before.ran, round(before.seconds, 2)))
 
-        interview = Interview(client, Budget(deadline, options.attempts, options.seed, options.tokens))
+        interview = Interview(
+            client, Budget(deadline, options.attempts, options.seed, options.tokens), options.parallel
+        )
         found: Reproduction | None = None
 
         def ended(status: Status, reason: str, patch: Patch | None = None, failing: Iterable[str] = ()) -> RepairResult:
@@ -128,7 +134,7 @@ def repair(
             shown = reproduce(interview, harness, problem, task.overview, options.drafts, before, on_event)
             if shown is not None:
                 harness, before, found = shown
-        search, drafted = Search(interview, harness, on_event), interview.attempts
+        search, drafted = Search(interview, harness, on_event, options.line_answers), interview.attempts
         if before.passed:
             patch = _agreed(harness, search, task, before, options.voters, on_event) if options.voters else {}
             if patch:

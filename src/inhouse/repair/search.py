@@ -1,6 +1,6 @@
 """The search for a patch: which suspect to ask about next and how, what to make of the answer, when to stop.
 
-Turns go to suspects by the evidence against them; how each is asked about is `questions`' affair. A patch that
+Turns go to suspects by the evidence against them; how each is asked about is `strategy`'s affair. A patch that
 repairs a part of the tests is returned as such once the greedy questions have found none that repairs all, so that the
 caller can look for the rest from there. Knows nothing of how suspects were found.
 """
@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from inhouse.repair import patching, prompts, strategy
+from inhouse.client.types import Usage
+from inhouse.repair import line_edits, patching, prompts, strategy
 from inhouse.repair.budget import Interview, Reply
 from inhouse.repair.events import Asked, OnEvent, Tried, Verdict
 from inhouse.repair.harness import Harness, is_better, is_repaired
 from inhouse.repair.localise import Suspect, shifted
 from inhouse.repair.prompts import Earlier
-from inhouse.repair.strategy import Question
+from inhouse.repair.strategy import Question, Round
 from inhouse.workspace import source
 from inhouse.workspace.checkout import Patch
 from inhouse.workspace.edits import EditError
@@ -27,13 +28,20 @@ from inhouse.workspace.testing.report import TestReport
 _DETAIL_LINES = 8  # of a failure, in events and in what the model is told of an earlier attempt
 
 
+_PASSED_OVER = 6  # rounds for want of time or lines, after which a suspect gets no more
+_ROUND_COST = 2000.0  # of one usual round about a suspect, in tokens read
+_WRITING = 8  # tokens read in the time that one is written
+_RANKS: tuple[Verdict, ...] = ("verified", "better", "failed", "voted", "repeated", "unchanged", "unusable")
+
+
 @dataclass
 class _Record:
-    """What is known of one suspect so far."""
+    """What is known of one suspect so far. `cost` is what its answers took, in tokens read."""
 
     suspect: Suspect
-    asked: int = 0
-    fruitless: int = 0  # answers that left the program as it was, or could not be used
+    rounds: int = 0
+    passed_over: int = 0
+    cost: float = 0.0
     earlier: list[Earlier] = field(default_factory=list)
 
 
@@ -65,86 +73,122 @@ _Judge = Callable[[Case, _Record, str], tuple[Verdict, str, Found | None]]  # of
 class Search:
     """Searches with one budget; no version of a file is tried twice."""
 
-    def __init__(self, interview: Interview, harness: Harness, on_event: OnEvent) -> None:
+    def __init__(self, interview: Interview, harness: Harness, on_event: OnEvent, lines: int = 0) -> None:
+        """`lines`: answers to one question about single lines (0: no such questions)."""
         self._interview, self._harness, self._on_event = interview, harness, on_event
+        self._lines = lines
         self._seen: set[str] = set()
         self._plain: dict[str, tuple[str, str]] = {}  # path: of which version, and with which suspect's turns
 
     def run(self, case: Case, suspects: Sequence[Suspect]) -> Found | None:
         """The first patch that repairs all, else the best that repairs some; None when nothing helped in time."""
-        records = [_Record(suspect) for suspect in suspects]
         best: Found | None = None
-        for record, number in self._turns(records):
-            found = self._attempt(case, record, number)
+        records = [_Record(suspect) for suspect in suspects]
+        for record in self._turns(records):
+            found = self._round(case, record, records)
             if found is not None and found.outcome.passed:
                 return found
             if found is not None and (best is None or len(found.outcome.failing) < len(best.outcome.failing)):
                 best = found
             text = case.texts[record.suspect.path]
-            if best is not None and record.asked >= len(self._greedy(record.suspect, text)):
+            if best is not None and record.rounds >= len(self._first_rounds(record.suspect, text)):
                 break
         return best
 
     def vote(self, case: Case, suspect: Suspect, voters: int) -> Found | None:
         """What more than half of `voters` answers make of a suspect, if the tests pass with it as they do without.
 
-        For where no test tells a repair from what it replaces: answers that were asked for differently, or drawn
+        For where no test tells a repair from what it replaces: answers that were asked for differently, or sampled
         apart, seldom agree on the same mistake.
         """
         ballot, record = _Ballot(), _Record(suspect)
+        text = case.texts[suspect.path]
         for number in range(voters):
             if self._interview.spent():
                 break
-            self._attempt(case, record, number, ballot.judge)
-        text = ballot.winner(voters)
-        if text is None:
+            ask = strategy.question(suspect, text, number, plain=self._wants_plain(suspect, text))
+            self._attempt(case, record, (ask,), ballot.judge)
+        winner = ballot.winner(voters)
+        if winner is None:
             return None
-        patch = {**case.base, suspect.path: text}
+        patch = {**case.base, suspect.path: winner}
         after = self._harness.test(patch, case.before, self._interview.budget.deadline)
         return Found(patch, after) if is_repaired(after, case.before) else None
 
-    def _turns(self, records: list[_Record]) -> Iterator[tuple[_Record, int]]:
-        """Whom to ask next, and for the how-manieth time, until the budget is spent.
+    def _turns(self, records: list[_Record]) -> Iterator[_Record]:
+        """Whom to ask about next, until the budget is spent.
 
-        Turns are shared out in proportion to the evidence (by highest averages, as seats in a parliament), so that a
-        plain suspect gets most of them and no other none. Answers that came to nothing count double.
+        Turns are shared out in proportion to the evidence (by highest averages, as seats in a parliament) and against
+        what was spent, so that a plain suspect gets most of them and no other none.
         """
         while records and not self._interview.spent():
-            record = max(records, key=lambda record: record.suspect.score / (1 + record.asked + record.fruitless))
-            yield record, record.asked
+            yield max(records, key=lambda record: record.suspect.score / (1 + record.cost / _ROUND_COST))
 
-    def _attempt(self, case: Case, record: _Record, number: int, judge: _Judge | None = None) -> Found | None:
-        """One question and what came of it; `judge` decides that (the tests, if None)."""
+    def _round(self, case: Case, record: _Record, records: list[_Record]) -> Found | None:
+        """The next round about a suspect; one that cannot be asked in the time that is left is passed over."""
         suspect = record.suspect
         text = case.texts[suspect.path]
-        attempt = self._interview.begin()
-        ask = strategy.question(suspect, text, number, plain=self._wants_plain(suspect, text))
-        self._on_event(Asked(attempt, suspect.label, ask.temperature))
+        plain = self._wants_plain(suspect, text)
+        asks = strategy.next_round(suspect, text, record.rounds, plain=plain, lines=self._lines)
+        record.rounds += 1
+        if not asks or not self._affords(case, record, asks[0]):
+            record.cost += _ROUND_COST
+            record.passed_over += 1
+            if record.passed_over > _PASSED_OVER:
+                records.remove(record)
+            return None
+        return self._attempt(case, record, asks, self._judge)
+
+    def _first_rounds(self, suspect: Suspect, text: str) -> Sequence[Round]:
+        return strategy.first_rounds(suspect, text, plain=self._wants_plain(suspect, text), lines=self._lines)
+
+    def _affords(self, case: Case, record: _Record, ask: Question) -> bool:
+        suspect, interview = record.suspect, self._interview
+        prompt = strategy.prompt_for(ask, case.problem, case.common, suspect, case.texts, record.earlier)
+        tokens = strategy.expected_tokens(ask, suspect, case.texts[suspect.path], interview.count_tokens)
+        return interview.affords(prompt, tokens)
+
+    def _attempt(self, case: Case, record: _Record, asks: Round, judge: _Judge) -> Found | None:
+        """One round of questions and what came of it; `judge` decides that of each answer."""
+        suspect, interview = record.suspect, self._interview
+        text = case.texts[suspect.path]
+        attempt = interview.begin()
+        self._on_event(Asked(attempt, suspect.label, asks[0].temperature))
         started = time.monotonic()
-        prompt = strategy.asked(ask, case.problem, case.common, suspect, case.texts, record.earlier)
-        interview = self._interview
-        drawn = strategy.sampling(ask, prompt, suspect, text, interview.seed(), interview.count_tokens)
-        reply = interview.ask(prompt, drawn)
-        try:
-            verdict, detail, found = (judge or self._judge)(case, record, _changed(suspect, text, ask, reply))
-        except _UnchangedError as error:
-            verdict, detail, found = "unchanged", str(error), None
-        except EditError as error:
-            verdict, detail, found = "unusable", str(error).splitlines()[0], None
-        record.asked += 1
-        record.fruitless += verdict in ("unchanged", "repeated", "unusable") and ask.temperature > 0
-        usage = reply.usage
-        spent = time.monotonic() - started
+        questions = []
+        for number, ask in enumerate(asks):
+            prompt = strategy.prompt_for(ask, case.problem, case.common, suspect, case.texts, record.earlier)
+            drawn = strategy.sampling(ask, prompt, suspect, text, interview.seed(number), interview.count_tokens)
+            questions.append((prompt, drawn))
+        best: tuple[Verdict, str, Found | None] = ("unusable", "", None)
+        versions, used = 0, Usage()
+        for ask, reply in zip(asks, interview.ask_all(questions), strict=False):
+            used = _sum(used, reply.usage)
+            verdict, detail, found = self._verdict(case, record, ask, reply, judge)
+            versions += verdict in ("verified", "better", "failed", "voted")
+            if not versions or _RANKS.index(verdict) < _RANKS.index(best[0]):
+                best = verdict, detail, found
+            if verdict == "verified":
+                break
+        record.cost += used.prompt_tokens - used.cached_tokens + _WRITING * used.completion_tokens
         self._on_event(
             Tried(
-                attempt, suspect.label, verdict, detail,
-                usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, round(spent, 2), ask.style,
+                attempt, suspect.label, best[0], best[1], used.prompt_tokens, used.cached_tokens,
+                used.completion_tokens, round(time.monotonic() - started, 2), asks[0].style, versions,
             )
         )  # fmt: skip
-        return found
+        return best[2]
 
-    def _greedy(self, suspect: Suspect, text: str) -> Sequence[str]:
-        return strategy.greedy(suspect, text, plain=self._wants_plain(suspect, text))
+    def _verdict(
+        self, case: Case, record: _Record, ask: Question, reply: Reply, judge: _Judge
+    ) -> tuple[Verdict, str, Found | None]:
+        suspect = record.suspect
+        try:
+            return judge(case, record, _changed(suspect, case.texts[suspect.path], ask, reply))
+        except _UnchangedError as error:
+            return "unchanged", str(error), None
+        except EditError as error:
+            return "unusable", str(error).partition("\n")[0], None
 
     def _wants_plain(self, suspect: Suspect, text: str) -> bool:
         """Whether its file is asked about as a whole in this suspect's turns: the first one's, before any repair."""
@@ -168,6 +212,14 @@ class Search:
         if now is not None:
             record.earlier.append(Earlier(prompts.suspect_text(now, text), detail))
         return "failed", detail, None
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        one.prompt_tokens + other.prompt_tokens,
+        one.cached_tokens + other.cached_tokens,
+        one.completion_tokens + other.completion_tokens,
+    )
 
 
 class _Ballot:
@@ -205,7 +257,9 @@ def _applied(suspect: Suspect, text: str, ask: Question, reply: Reply) -> str:
     """The new text of the suspect's file. Raises EditError when the answer cannot be used."""
     if reply.cut:
         raise EditError("the answer has no end; write less")
-    if ask.style == "plain":
+    if ask.style == "line":
+        new = line_edits.changed(suspect, text, reply.text)
+    elif ask.style == "plain":
         new = patching.rewritten_file(text, reply.text)
     elif suspect.kind == "function" and "<<<<<<< SEARCH" in reply.text:
         new = patching.edited(text, reply.text)

@@ -1,9 +1,9 @@
 """How a suspect is asked about: which kind of question comes when, at which temperature, with how much room.
 
-The first questions about a suspect are greedy and differ in what they show, since each way reaches bugs that the others
-miss: the function with the failing test and its calls; the description of the function without its code, so that the
-wrong line cannot be copied; the problem and the whole file, as somebody without tools would ask. Later ones are drawn
-with rising temperature. Asks nothing itself.
+The first rounds about a suspect differ in what they show and ask for, since each reaches bugs that the others miss:
+the whole function with the failing test and its calls; single lines, many answers to one prompt; the likeliest lines
+one by one; the description of the function without its code, so that the wrong line cannot be copied; the problem and
+the whole file, as somebody without tools would ask. Later ones are sampled with rising temperature. Asks nothing.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from inhouse.client.types import Sampling
-from inhouse.repair import prompts
+from inhouse.repair import line_edits, prompts
 from inhouse.repair.events import Style
 from inhouse.repair.localise import Suspect
 from inhouse.repair.prompts import Earlier, Prompt
 
 PLAIN_TOKENS = 1536  # allowed to the answer of a plain question, which may be the whole file
+SHORT = 20  # lines of a function that is asked for as a whole before single lines are
+_LINE_TOKENS = 120  # allowed to one line
 _SMALLEST_ANSWER = 160  # tokens allowed at least
 _EXPLANATION = 120  # tokens allowed on top for saying what is wrong
-_DRAWN: tuple[Style, ...] = (
+_SAMPLED: tuple[Style, ...] = (
     "told",
     "explain",
     "anew",
@@ -31,36 +33,55 @@ _COOLEST, _HOTTEST, _STEP = 0.7, 1.0, 0.05
 
 @dataclass(frozen=True)
 class Question:
-    """One question about a suspect."""
+    """One question about a suspect; of style "line", about this `line` or any (None)."""
 
     style: Style
     temperature: float
+    line: int | None = None
+
+
+Round = tuple[Question, ...]  # asked together: one style, and as far as may be one prompt
 
 
 def question(suspect: Suspect, text: str, number: int, *, plain: bool) -> Question:
-    """The `number`-th question (from 0) about a suspect in a file; `plain` ones are wanted once for a file."""
-    first = greedy(suspect, text, plain=plain)
+    """The `number`-th question (from 0) about a suspect as a whole; `plain` ones are wanted once for a file."""
+    first = _greedy(suspect, text, plain=plain)
     if number < len(first):
         return Question(first[number], 0.0)
     later = number - len(first)
-    styles = [style for style in _DRAWN if style != "anew" or "anew" in first]
+    styles = [style for style in _SAMPLED if style != "anew" or "anew" in first]
     return Question(styles[later % len(styles)], min(_HOTTEST, _COOLEST + _STEP * later))
 
 
-def greedy(suspect: Suspect, text: str, *, plain: bool) -> tuple[Style, ...]:
-    """The kinds of questions that a suspect is asked first, each once."""
-    styles: list[Style] = ["repair"]
-    if prompts.is_documented(suspect, text) and suspect.last - suspect.first < prompts.LONG_FUNCTION:
-        styles.append("anew")
-    if plain and suspect.kind == "function" and len(text) <= prompts.PLAIN_FILE:
-        styles.append("plain")  # the longest answers, so last
-    return tuple(styles)
+def first_rounds(suspect: Suspect, text: str, *, plain: bool, lines: int) -> list[Round]:
+    """The rounds that every suspect is asked first: greedy questions of each kind, and `lines` answers about lines."""
+    whole: list[Round] = [(Question(style, 0.0),) for style in _greedy(suspect, text, plain=plain)]
+    single = [round for round in (_any_line(0, lines), _each_line(suspect, text, 0, lines)) if round]
+    if suspect.last - suspect.first >= SHORT:
+        return [*single, *whole]
+    return [whole[0], *single, *whole[1:]]
 
 
-def asked(
+def next_round(suspect: Suspect, text: str, number: int, *, plain: bool, lines: int) -> Round:
+    """The `number`-th round (from 0) about a suspect."""
+    first = first_rounds(suspect, text, plain=plain, lines=lines)
+    if number < len(first):
+        return first[number]
+    turn, kind = divmod(number - len(first), 3 if lines else 1)
+    if kind == 1:
+        return _any_line(1 + turn, lines)
+    if kind == 2 and (single := _each_line(suspect, text, 1 + turn, lines)):
+        return single
+    greedy = len(_greedy(suspect, text, plain=plain))
+    return (question(suspect, text, greedy + turn, plain=plain),)
+
+
+def prompt_for(
     ask: Question, problem: str, common: str, suspect: Suspect, texts: Mapping[str, str], earlier: Sequence[Earlier]
 ) -> Prompt:
     """The words of a question."""
+    if ask.style == "line":
+        return prompts.for_line(common, suspect, texts, ask.line)
     if ask.style == "plain":
         return Prompt(prompts.plain(problem, suspect.path, texts[suspect.path]), "", ())
     if ask.style == "anew":
@@ -72,13 +93,48 @@ def asked(
 def sampling(
     ask: Question, prompt: Prompt, suspect: Suspect, text: str, seed: int, count: Callable[[str], int]
 ) -> Sampling:
-    """How the answer is drawn; `count` counts tokens."""
-    size = count(prompts.suspect_text(suspect, text))
-    room = max(_SMALLEST_ANSWER, size + size // 2 + 60) + (_EXPLANATION if ask.style == "explain" else 0)
+    """How the answer is sampled; `count` counts tokens."""
     return Sampling(
         temperature=ask.temperature,
         top_p=0.95 if ask.temperature else 1.0,
         seed=seed,
-        max_tokens=PLAIN_TOKENS if ask.style == "plain" else room,
+        max_tokens=_room(ask, suspect, text, count),
         stop=prompt.stop,
     )
+
+
+def expected_tokens(ask: Question, suspect: Suspect, text: str, count: Callable[[str], int]) -> int:
+    """How long an answer will about be, of a function that is written anew or a line."""
+    return 20 if ask.style == "line" else 40 + count(prompts.suspect_text(suspect, text))
+
+
+def _room(ask: Question, suspect: Suspect, text: str, count: Callable[[str], int]) -> int:
+    if ask.style == "line":
+        return _LINE_TOKENS
+    if ask.style == "plain":
+        return PLAIN_TOKENS
+    size = count(prompts.suspect_text(suspect, text))
+    return max(_SMALLEST_ANSWER, size + size // 2 + 60) + (_EXPLANATION if ask.style == "explain" else 0)
+
+
+def _greedy(suspect: Suspect, text: str, *, plain: bool) -> tuple[Style, ...]:
+    """The kinds of questions about a suspect as a whole that are asked greedily, each once."""
+    styles: list[Style] = ["repair"]
+    if prompts.is_documented(suspect, text) and suspect.last - suspect.first < prompts.LONG_FUNCTION:
+        styles.append("anew")
+    if plain and suspect.kind == "function" and len(text) <= prompts.PLAIN_FILE:
+        styles.append("plain")  # the longest answers, so last
+    return tuple(styles)
+
+
+def _any_line(turn: int, count: int) -> Round:
+    """Any line, as the model finds; greedily once, then sampled."""
+    heat = min(_HOTTEST, _COOLEST + 2 * _STEP * (1 + turn))
+    return tuple(Question("line", heat if number or turn else 0.0) for number in range(count))
+
+
+def _each_line(suspect: Suspect, text: str, turn: int, count: int) -> Round:
+    """The likeliest lines that have not had their turn, one greedy question for each; none where there is one alone."""
+    lines = line_edits.likely(suspect, text)
+    chosen = lines[turn * count : (turn + 1) * count] if len(lines) > 1 else []
+    return tuple(Question("line", 0.0, line) for line in chosen)

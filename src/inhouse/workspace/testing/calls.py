@@ -33,7 +33,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Calls:
-    """What each test (`path::name`) ran: functions as (path, first line), lines as (path, line); watched ones' calls."""
+    """What each test (`path::name`) ran: functions by (path, first line), lines by (path, line); some' calls."""
 
     covered: Mapping[str, frozenset[tuple[str, int]]] = field(default_factory=dict)
     calls: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)
