@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--option", action="append", default=[], metavar="WORD", help="a further word for inhouse fix")
     parser.add_argument("--stop-after", type=float, metavar="M", help="begin no fault after M minutes")
     parser.add_argument("--catalog", type=Path, default=HERE / "projects.json")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()  # names may stand behind options
     if args.action in ("run", "summary") and args.output is None:
         parser.error(f"{args.action} needs -o FOLDER")
     try:

@@ -97,8 +97,9 @@ Fix = Callable[[Path, Bug], Ended]
 
 def fixer(prepared: Prepared, plan: Plan) -> Fix:
     """`inhouse fix` of the very code that runs here, by the command line."""
+    # -P: Python must not take its own packages from the project, which may be one of them.
     command = [
-        sys.executable, "-m", "inhouse", "fix", "-", "--json", "--yes", "--minutes", f"{plan.minutes:g}",
+        sys.executable, "-P", "-m", "inhouse", "fix", "-", "--json", "--yes", "--minutes", f"{plan.minutes:g}",
         "--model", plan.model, *plan.options,
     ]  # fmt: skip
     if prepared.project.test:

@@ -158,14 +158,26 @@ def _install(project: Project, root: Path, lock: Path) -> None:
             pinned = root.parent / "requirements.txt"
             pinned.write_text(_pins(lock, project.requirements), encoding="utf-8")
             _run([*pip, "--require-hashes", "-r", str(pinned)], root)
-        constraints = root.parent / "build.txt"  # without checksums: pip reads them of no editable project
+        constraints = root.parent / "build.txt"  # of build tools; pip takes no checksums for an editable project
         constraints.write_text(_names_alone(lock), encoding="utf-8")
         _run([*pip, "--no-deps", "-e", "."], root, {"PIP_CONSTRAINT": str(constraints)})
     elif project.ecosystem == "npm":
-        options = ("--no-audit", "--no-fund", "--no-save", "--ignore-scripts", f"--before={_PUBLISHED_BEFORE}")
-        _run(["npm", "install", "--omit=dev", *options, *project.requirements], root)
+        _install_modules(project, root)
     elif project.runner == "go" and not (root / "go.mod").is_file():
         _run(["go", "mod", "init", project.folder.partition("/src/")[2] or project.name], root)
+
+
+def _install_modules(project: Project, root: Path) -> None:
+    """`node_modules` with what the program and its tests need, not all that its developers have (linters, browsers)."""
+    stated = json.loads((root / "package.json").read_text(encoding="utf-8")).get("dependencies", {})
+    wanted = dict(requirement.rsplit("@", 1) for requirement in project.requirements)
+    place = root.parent / "modules"
+    place.mkdir()
+    (place / "package.json").write_text(json.dumps({"dependencies": {**stated, **wanted}}), encoding="utf-8")
+    options = ("--no-audit", "--no-fund", "--ignore-scripts", f"--before={_PUBLISHED_BEFORE}")
+    _run(["npm", "install", *options], place)
+    shutil.move(place / "node_modules", root / "node_modules")
+    shutil.rmtree(place)
 
 
 def _is_python(project: Project) -> bool:
