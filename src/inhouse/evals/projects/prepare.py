@@ -49,8 +49,7 @@ def prepare(project: Project, cache: Path, lock: Path) -> Prepared:
     """
     place = cache.resolve() / "projects" / project.name.replace("/", "+").lstrip("@")
     root, state = place / "repository", place / "prepared.json"
-    stated = {**asdict(project), "half": "", "pins": _pins(lock, project.requirements) if _is_python(project) else ""}
-    key = hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
+    key = _key(project, lock)
     if state.is_file():
         kept = json.loads(state.read_text(encoding="utf-8"))
         if kept["key"] == key and root.is_dir():
@@ -66,6 +65,13 @@ def prepare(project: Project, cache: Path, lock: Path) -> Prepared:
     kept = {"key": key, "passed": sorted(clean.passed), "seconds": clean.seconds, "flaky": flaky}
     state.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     return Prepared(project, root, clean, flaky)
+
+
+def _key(project: Project, lock: Path) -> str:
+    """What a prepared project depends on; the half that it is in is none of it, and the lock's comments neither."""
+    pins = _pins(lock, project.requirements) if _is_python(project) else ""
+    stated = {**asdict(project), "half": "", "pins": [line for line in pins.splitlines() if "#" not in line]}
+    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 
 
 def fetch(project: Project, folder: Path) -> Path:

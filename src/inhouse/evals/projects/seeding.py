@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from inhouse.errors import WorkspaceError
 from inhouse.evals.projects.issue import issue_text
 from inhouse.evals.projects.prepare import Prepared, copy
-from inhouse.evals.projects.suites import SECONDS, Outcome, run_suite
+from inhouse.evals.projects.suites import PATIENCE, SECONDS, Outcome, run_suite
 from inhouse.evals.tree_mutations import Fault, Place, faults, holds, is_known, is_sound, places
 from inhouse.workspace.files import is_test_file
 from inhouse.workspace.git import git
@@ -69,7 +69,7 @@ def seed_bugs(prepared: Prepared, seed: int, place: Path, run: Run | None = None
     """
     if place.exists():
         shutil.rmtree(place)
-    limit = min(SECONDS, 20 + 4 * prepared.clean.seconds)
+    limit = min(PATIENCE * SECONDS, 20 + 4 * prepared.clean.seconds)
     run = run or (lambda root: run_suite(prepared.project, root, seconds=limit))
     copy(prepared, place, {})
     try:
