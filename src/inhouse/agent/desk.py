@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from inhouse.errors import WorkspaceError
 from inhouse.workspace import Runner, Sandbox, Unconfined, python_paths
-from inhouse.workspace.checkout import is_environment
 from inhouse.workspace.files import MOST_BYTES, read_bytes, write_bytes
-from inhouse.workspace.lines import lines_of
+from inhouse.workspace.git import object_folders, outside_folders
+from inhouse.workspace.listing import is_environment
 from inhouse.workspace.paths import Target
 from inhouse.workspace.shell import Shell
 from inhouse.workspace.testing.command import interpreters
@@ -126,21 +127,21 @@ def _runner(root: Path, python: Path | None, *, sandboxed: bool) -> Sandbox | Un
     pythons = [python] if python is not None else []
     pythons += [folder / "bin" / "python" for folder in root.iterdir() if folder.is_dir() and is_environment(folder)]
     outside = [found for one in pythons for found in python_paths(one) if not found.is_relative_to(root)]
-    readable = (*dict.fromkeys(outside), *_objects(root))
+    readable = (*dict.fromkeys(outside), *_history(root))
     return Sandbox(root, readable=readable, path=path, environment=environment)
 
 
-def _objects(root: Path) -> list[Path]:
-    """Where git keeps this tree's history, if that is outside: of a worktree, and of a clone that borrows objects."""
-    found: list[Path] = []
-    pointer = root / ".git"
-    if pointer.is_file() and (text := pointer.read_text("utf-8", errors="replace")).startswith("gitdir: "):
-        folder = Path(os.path.realpath(root / text[8:].strip()))
-        if folder.parent.name == "worktrees" and (folder.parent.parent / "HEAD").is_file():
-            found.append(folder.parent.parent)
-    alternates = root / ".git" / "objects" / "info" / "alternates"
-    if alternates.is_file():
-        found += [
-            Path(line) for line in lines_of(alternates.read_text("utf-8", "surrogateescape")) if line.startswith("/")
-        ]
-    return [path for path in found if path.is_dir() and not path.is_relative_to(root)]
+def _history(root: Path) -> list[Path]:
+    """Where git keeps this tree's history, if that is outside: of a linked working tree, of a submodule, and of a clone
+    that borrows objects."""
+    folders = outside_folders(root)
+    if not folders and not (root / ".git").is_dir():
+        return []
+    try:
+        objects = object_folders(root)
+    except WorkspaceError:  # no git, or a repository that it cannot read: commands inside will say so
+        objects = ()
+    found = [*folders, *objects]
+    return [
+        path for path in found if not any(path.is_relative_to(other) for other in (root, *folders) if other != path)
+    ]

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from inhouse.errors import WorkspaceError
 from inhouse.workspace import CommandResult, Runner, Sandbox, Unconfined, python_paths
-from inhouse.workspace.checkout import Checkout, Patch, is_environment
+from inhouse.workspace.checkout import Checkout, Patch
 from inhouse.workspace.files import is_program_file, is_test_file
+from inhouse.workspace.listing import is_environment
 from inhouse.workspace.testing.calls import CallNotes, Calls
 from inhouse.workspace.testing.command import TestCommand, detect_command, given_command, interpreters
 from inhouse.workspace.testing.report import TestReport, read_report
@@ -48,7 +49,8 @@ class Harness:
         """Run the tests on the copy as it is now. `deadline` is of time.monotonic."""
         seconds = max(1.0, min(self.timeout, deadline - time.monotonic()))
         environment = {**self.environment, **(extra or {})}
-        result = self.runner.run(command.argv, timeout=seconds, environment=environment)
+        cwd = Path(self.checkout.prefix)
+        result = self.runner.run(command.argv, timeout=seconds, environment=environment, cwd=cwd)
         paths = self.checkout.paths | self.added.keys()
         modules = go_modules(self.checkout.root, paths) if command.kind == "other" else {}
         return read_report(result, command.kind, self.place, paths, modules)
@@ -124,10 +126,10 @@ def open_harness(
     Raises SandboxError when commands cannot be confined and `sandboxed` is wanted; WorkspaceError when no tests are
     found or their command cannot run.
     """
-    candidates = interpreters(checkout.repository, pythons)
+    candidates = interpreters(checkout.repository, [*interpreters(checkout.top, ()), *pythons])
     if not candidates:
         raise WorkspaceError("there is no Python to run tests with; install python3")
-    folder = checkout.root.parent / "recorder"
+    folder = checkout.tree.parent / "recorder"
     folder.mkdir(exist_ok=True)
     python = candidates[0]
     command = given_command(test) if test is not None else None
@@ -145,7 +147,9 @@ def open_harness(
     runner = _runner(checkout, python, folder, sandboxed=sandboxed)
     if isinstance(runner, Sandbox):
         runner.probe()
-    place = runner.place
+    if runner.place != checkout.top:
+        checkout.link_borrowed()
+    place = runner.place / checkout.prefix
     paths = [str(place / "src")] if (checkout.root / "src").is_dir() else []
     if not sandboxed:
         paths.append(str(place))  # an editable install would otherwise lead back to the user's own files
@@ -170,12 +174,12 @@ def check_baseline(outcome: TestReport, command: TestCommand) -> None:
 def _runner(checkout: Checkout, python: Path, folder: Path, *, sandboxed: bool) -> Sandbox | Unconfined:
     """Confined, the copy is seen at the place of the user's repository, where editable installs expect it."""
     if not sandboxed:
-        return Unconfined(checkout.root, path=(python.parent,))
-    home = checkout.repository
-    own = [child for child in home.iterdir() if child.is_dir() and is_environment(child)]
-    outside = [path for path in python_paths(python) if not path.is_relative_to(home)]
+        return Unconfined(checkout.tree, path=(python.parent,))
+    own = [real for real in checkout.borrowed.values() if is_environment(real)]
+    outside = [path for path in python_paths(python) if not path.is_relative_to(checkout.top)]
     readable = (*outside, *_missing_bases(own, outside), folder, *checkout.borrowed_objects)
-    return Sandbox(checkout.root, home, readable, mounts={path: path for path in own}, path=(python.parent,))
+    mounts = checkout.mounts(checkout.top)
+    return Sandbox(checkout.tree, checkout.top, readable, mounts=mounts, path=(python.parent,))
 
 
 def _missing_bases(environments: Iterable[Path], known: Sequence[Path]) -> list[Path]:

@@ -1,11 +1,12 @@
 """A copy of the user's repository to work in, and the way back. Knows nothing of models or of what is repaired.
 
-The copy holds what the user has now, uncommitted changes and new files included, in a throw-away clone that borrows
-the objects of theirs (`git clone --shared`): nothing is ever written into the user's `.git`, no worktree is registered
-there, and if we are killed, all that stays behind is a directory in /tmp, which the next copy that anyone makes
-removes. Other directories are copied into a fresh repository.
+The copy holds what the user has now: uncommitted changes, new files, checked-out submodules, and of what git ignores
+what a program may need (`copy_plan`). Where only a folder of a working tree is to be worked on, the copy is of the
+whole tree, as tests may need what lies beside the folder; paths and patches are relative to the folder.
 
-What goes back is only what was put into a `Patch`; whatever the tests did in the copy stays there.
+Nothing is ever written into the user's `.git`, no worktree is registered there, and if we are killed, all that stays
+behind is a directory in /tmp, which the next copy that anyone makes removes. Without git, folders are copied as they
+are. What goes back is only what was put into a `Patch`; whatever the tests did in the copy stays there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,31 +23,46 @@ from typing import IO
 
 from inhouse.errors import WorkspaceError
 from inhouse.workspace import files
-from inhouse.workspace.git import git, listed, toplevel
-from inhouse.workspace.lines import lines_of
+from inhouse.workspace.copy_plan import copy_plan, links_to
+from inhouse.workspace.git import toplevel
+from inhouse.workspace.history import borrow_history
+from inhouse.workspace.listing import listing
+from inhouse.workspace.snapshot import Snapshot, remove_tree
 from inhouse.workspace.text import TextFile, decode, new_file, unified_diff
 
 Patch = Mapping[str, str]  # path -> the whole new text
 
 _PREFIX = "inhouse-work-"
 _OWNER = "owner"  # the lock's name
-_SKIPPED_DIRECTORIES = frozenset(
-    {".git", ".hg", ".svn", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".tox", ".nox", ".idea"}
-)
-_IMPORTED_SUFFIXES = (".so", ".pyd", ".py", ".egg-link")  # ignored by git, yet needed to import what was built in place
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_LONGEST_POINTER = 1024  # bytes, as Git LFS has it
 
 
 class Checkout:
-    """The copy. Use as a context manager: it is removed at the end, whatever happens."""
+    """The copy. Use as a context manager: it is removed at the end, whatever happens.
+
+    `tree` is the copy of the whole working tree, `top` the original of it; `root` and `repository` are the folder in
+    them that is worked on, `prefix` its path in the tree ("" for the tree itself). `paths` are the files that a patch
+    may hold, relative to `root`.
+    """
 
     def __init__(self, repository: Path) -> None:
         self.repository = repository.resolve()
         if not self.repository.is_dir():
             raise WorkspaceError(f"{repository}: no such directory; name the repository with --repo")
+        self.top, self.under_git = _top(self.repository)
+        relative = self.repository.relative_to(self.top).as_posix()
+        self.prefix = "" if relative == "." else relative
         _sweep()
         self._holder, self._owner = _claimed_folder()
-        self.root = self._holder / "work"
-        self._before: dict[str, bytes | None] = {}
+        self.tree = self._holder / "work"
+        self.root = self.tree / self.prefix
+        self.borrowed_objects: tuple[Path, ...] = ()  # the user's, which git inside the copy reads
+        self.borrowed: Mapping[str, Path] = {}  # path in the tree to the folder or file of the user's that is there
+        self.left_out: tuple[str, ...] = ()  # what could not be read, relative to the tree
+        self.lfs_pointers: tuple[str, ...] = ()  # files of which only a Git LFS pointer is there, relative to the tree
+        self.tree.mkdir()
+        self._snapshot = Snapshot(self.tree, self._holder / "pristine")
         try:
             self.paths = self._fill()
         except BaseException:
@@ -62,18 +78,23 @@ class Checkout:
         self.close()
 
     def close(self) -> None:
-        shutil.rmtree(self._holder, ignore_errors=True)
+        self._snapshot.close()
+        with contextlib.suppress(OSError):
+            remove_tree(self._holder)
         self._owner.close()
 
-    @property
-    def borrowed_objects(self) -> tuple[Path, ...]:
-        """Directories of the user's repository that git inside the copy reads."""
-        alternates = self.root / ".git" / "objects" / "info" / "alternates"
-        if not alternates.is_file():
-            return ()
-        return tuple(
-            Path(line) for line in lines_of(alternates.read_text("utf-8", "surrogateescape")) if line.startswith("/")
-        )
+    def mounts(self, place: Path) -> dict[Path, Path]:
+        """What is borrowed, and where it is to be shown, read-only, when commands see the tree at `place`."""
+        return {real: place / path for path, real in self.borrowed.items()}
+
+    def link_borrowed(self) -> None:
+        """Reach what is borrowed by symbolic links: for runners that cannot show a folder at another place.
+
+        Nothing in the copy keeps commands from writing through them; the runner must.
+        """
+        for path, real in self.borrowed.items():
+            for name, target in links_to(real, path):
+                self._snapshot.replace_with_link(name, target)
 
     def text(self, path: str) -> str:
         """What the user's file says, whatever the copy holds now. Raises WorkspaceError like `files.read_text`."""
@@ -88,8 +109,7 @@ class Checkout:
         Raises EditError where the encoding of a file cannot hold its new text.
         """
         encoded = {path: _changed(path, self._original(path), text).data for path, text in patch.items()}
-        git(self.root, "checkout-index", "--force", "--all", "--quiet")
-        git(self.root, "clean", "-ffdxq")
+        self._snapshot.restore(but=[self._inside(path) for path in patch])
         files.replace_files(self.root, encoded)
 
     def diff(self, patch: Patch) -> str:
@@ -100,15 +120,16 @@ class Checkout:
         """What the user's files of a patch hold, as `apply` wants to see them again; None for new files."""
         return {path: self._original(path) for path in patch}
 
+    def _inside(self, path: str) -> str:
+        """A path relative to the tree."""
+        return f"{self.prefix}/{path}" if self.prefix else path
+
     def _original(self, path: str) -> bytes | None:
-        """The bytes of the user's file when the copy was made."""
-        if path not in self._before:
-            if path in self.paths:
-                git(self.root, "checkout-index", "--force", "--", path)  # a command may have changed it meanwhile
-                self._before[path] = files.read_bytes(self.root, path)
-            else:
-                self._before[path] = None
-        return self._before[path]
+        """The bytes of the user's file when the copy was made; None where there was none."""
+        inside = self._inside(path)
+        if self._snapshot.is_link(inside):
+            raise WorkspaceError(f"{path}: is a symbolic link; edit the file it points to by its own path")
+        return self._snapshot.content(inside)
 
     def _file_diff(self, path: str, text: str) -> str:
         before = self._original(path)
@@ -116,45 +137,47 @@ class Checkout:
         return unified_diff(old, _changed(path, before, text))
 
     def _fill(self) -> frozenset[str]:
-        """Copy the user's files and remember them in the index of the copy. Returns their paths."""
-        top = toplevel(self.repository)
-        if top == self.repository:
-            git(self._holder, "clone", "--quiet", "--shared", "--no-checkout", str(self.repository), str(self.root))
-        else:
-            self.root.mkdir()
-            git(self.root, "init", "--quiet")
-        paths = self._user_paths(in_git=top is not None)
-        for path in paths:
-            source, target = self.repository / path, self.root / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target, follow_symlinks=False)
-        for name, value in (("core.autocrlf", "false"), ("gc.auto", "0"), ("user.name", "-"), ("user.email", "-")):
-            git(self.root, "config", name, value)
-        # Bytes go in and come out as they are, whatever the repository's attributes say of line ends and filters.
-        attributes = self.root / ".git" / "info" / "attributes"
-        attributes.parent.mkdir(exist_ok=True)
-        attributes.write_text("* -text -filter -ident -working-tree-encoding\n")
-        git(self.root, "add", "--all", "--force")
-        return frozenset(paths)
+        """Copy the user's files. Returns those that a patch may hold."""
+        if self.under_git:
+            self.borrowed_objects = borrow_history(self.top, self.tree)
+        plan = copy_plan(self.top, self.prefix)
+        left_out: list[str] = []
+        pointers: list[str] = []
+        for folder in plan.folders:
+            self._snapshot.add_folder(folder)
+        for path in plan.copied:
+            try:
+                data = self._copy(path)
+            except OSError:
+                if os.path.lexists(self.top / path):  # else it went meanwhile
+                    left_out.append(path)
+                continue
+            if len(data) <= _LONGEST_POINTER and data.startswith(_LFS_POINTER):
+                pointers.append(path)
+        for path, real in plan.borrowed.items():
+            if real.is_dir():
+                self._snapshot.add_folder(path)
+            else:
+                self._snapshot.add_file(path, b"", 0o644, 0)
+        self._snapshot.add_folder(self.prefix)
+        self.borrowed = plan.borrowed
+        self.left_out, self.lfs_pointers = tuple(left_out), tuple(pointers)
+        below = len(self.prefix) + 1 if self.prefix else 0
+        return frozenset(path[below:] for path in plan.editable if path in self._snapshot)
 
-    def _user_paths(self, *, in_git: bool) -> list[str]:
-        if in_git:
-            kept = listed(self.repository, "--cached", "--others", "--exclude-standard", "--deduplicate")
-            ignored = listed(self.repository, "--others", "--ignored", "--exclude-standard")
-            kept += [path for path in ignored if path.endswith(_IMPORTED_SUFFIXES) and not _in_environment(path)]
-            candidates = [path for path in kept if not _SKIPPED_DIRECTORIES.intersection(Path(path).parts)]
-        else:
-            candidates = []
-            for folder, directories, names in os.walk(self.repository):
-                here = Path(folder)
-                directories[:] = [
-                    name
-                    for name in directories
-                    if name not in _SKIPPED_DIRECTORIES and not is_environment(here / name) and name != "node_modules"
-                ]
-                candidates += [(here / name).relative_to(self.repository).as_posix() for name in names]
-        present = (path for path in dict.fromkeys(candidates) if os.path.lexists(self.repository / path))
-        return [path for path in present if (self.repository / path).is_symlink() or (self.repository / path).is_file()]
+    def _copy(self, path: str) -> bytes:
+        """Copy a file or a link; whatever else a path may be (a socket, a device) is left out. Returns the content."""
+        source = f"{self.top}/{path}"
+        status = os.lstat(source)
+        if stat.S_ISLNK(status.st_mode):
+            self._snapshot.add_link(path, os.readlink(source))
+            return b""
+        if not stat.S_ISREG(status.st_mode):
+            return b""
+        with open(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            data = file.read()
+        self._snapshot.add_file(path, data, status.st_mode, status.st_mtime_ns)
+        return data
 
 
 def apply(repository: Path, patch: Patch, originals: Mapping[str, bytes | None]) -> None:
@@ -199,13 +222,17 @@ def _sweep() -> None:
                 continue
             with (holder / _OWNER).open("rb") as owner:
                 fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(holder, ignore_errors=True)
+                remove_tree(holder)
 
 
-def is_environment(directory: Path) -> bool:
-    """Whether a directory is a Python virtual environment."""
-    return (directory / "pyvenv.cfg").is_file()
+def _top(repository: Path) -> tuple[Path, bool]:
+    """The top of the working tree that a folder is to be copied with, and whether that is under git.
 
-
-def _in_environment(path: str) -> bool:
-    return any(part in ("site-packages", "node_modules", "dist-packages") for part in Path(path).parts)
+    A folder that an outer repository ignores is a tree of its own; so is one in a repository that a home directory
+    itself is, as some keep their settings.
+    """
+    top = toplevel(repository)
+    if top is None or top == repository:
+        return repository, top is not None
+    outer = Path.home().resolve().is_relative_to(top)
+    return (repository, False) if outer or not listing(repository).under_git else (top, True)

@@ -99,7 +99,9 @@ class Runner(Protocol):
         timeout: float,
         environment: Mapping[str, str] | None = None,
         limits: Limits | None = None,
-    ) -> CommandResult: ...
+        cwd: Path | None = None,
+    ) -> CommandResult:
+        """Run a shell line or an argument list to its end, in the workspace or in `cwd` relative to it."""
 
 
 class Capture:

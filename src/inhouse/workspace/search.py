@@ -6,22 +6,21 @@ here. Knows nothing of models.
 
 from __future__ import annotations
 
-import os
+import posixpath
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from inhouse.errors import WorkspaceError
-from inhouse.workspace.checkout import is_environment
 from inhouse.workspace.files import MOST_BYTES
-from inhouse.workspace.git import git, listed, toplevel
+from inhouse.workspace.git import git
 from inhouse.workspace.lines import excerpt, lines_of, shown
+from inhouse.workspace.listing import Listing, listing
 from inhouse.workspace.text import decode
 
-_SKIPPED = frozenset({"node_modules", "__pycache__"})
 _LONGEST_LINE = 300
 _MOST_IN_LINE = 5  # places shown of a long line
 _CRLF = r"\r$"
@@ -50,17 +49,12 @@ class Hit:
 
 
 def files_of(root: Path, folder: str = ".") -> list[str]:
-    """The files that a search looks at, sorted: neither ignored nor hidden. Paths are relative to `root`."""
+    """The files that a search looks at, sorted: neither ignored nor hidden. Paths are relative to `root`.
+
+    Those of checked-out submodules and of other repositories inside are among them.
+    """
     start = root / folder
-    if start.is_file():
-        return [folder]
-    if toplevel(root) is not None:
-        gone = frozenset(listed(root, "--deleted", "--", folder))
-        known = listed(root, "--cached", "--others", "--exclude-standard", "--deduplicate", "--", folder)
-        found = [path for path in known if path not in gone]
-    else:
-        found = list(_walk(root, start))
-    return sorted(path for path in found if not any(part.startswith(".") for part in Path(path).parts))
+    return [folder] if start.is_file() else _visible(folder, listing(start))
 
 
 def search(root: Path, query: Query, too_large: list[str] | None = None) -> Iterator[Hit]:
@@ -77,8 +71,11 @@ def search(root: Path, query: Query, too_large: list[str] | None = None) -> Iter
             f"{query.pattern!r} is no regular expression ({error}); escape it, or search with literal = true"
         ) from None
     wanted = glob_filter(query.glob)
-    paths = [path for path in files_of(root, query.folder) if wanted.matches(path)]
-    candidates = _candidates(root, query) if len(paths) > 200 else None
+    start = root / query.folder
+    found = Listing() if start.is_file() else listing(start)
+    paths = [query.folder] if start.is_file() else _visible(query.folder, found)
+    paths = [path for path in paths if wanted.matches(path)]
+    candidates = _candidates(root, query, found) if len(paths) > 200 else None
     for path in paths:
         if candidates is None or path in candidates:
             yield from _hits(root, path, pattern, too_large if too_large is not None else [])
@@ -143,26 +140,44 @@ def _translated(glob: str) -> str:
     return "".join(out) + ")" * depth
 
 
-def _candidates(root: Path, query: Query) -> frozenset[str] | None:
+def _candidates(root: Path, query: Query, found: Listing) -> frozenset[str] | None:
     """The files in which git's grep sees the pattern; None when it cannot tell."""
+    if found.dependencies and not found.under_git:
+        return None  # git would read them all
     if not query.pattern.isascii():  # other encodings, and other forms of the same characters, are not seen by git
         return None
     options = ["--ignore-case"] if query.ignore_case else []
     options.append("--fixed-strings" if query.literal else "--perl-regexp")
+    start = root / query.folder
     try:
-        found = _grep(root, query, "-I", *options, "-e", query.pattern)
-        found |= _grep(root, query, "--text", "--perl-regexp", "-e", _MARKS)
+        seen = _grep(start, found, "-I", *options, "-e", query.pattern)
+        seen |= _grep(start, found, "--text", "--perl-regexp", "-e", _MARKS)
         if "$" in query.pattern and not query.literal:
-            found |= _grep(root, query, "-I", "--perl-regexp", "-e", _CRLF)
+            seen |= _grep(start, found, "-I", "--perl-regexp", "-e", _CRLF)
     except WorkspaceError:
         return None
-    return found
+    return frozenset(_placed(query.folder, seen))
 
 
-def _grep(root: Path, query: Query, *options: str) -> frozenset[str]:
-    where = ["--untracked"] if toplevel(root) is not None else ["--no-index", "--exclude-standard"]
-    found = git(root, "grep", "-z", "--files-with-matches", *where, *options, "--", query.folder, expected=(1,))
-    return frozenset(path for path in found.split("\0") if path)
+def _grep(folder: Path, found: Listing, *options: str) -> set[str]:
+    """Asked once for each repository: git's grep does not enter submodules while it looks at untracked files."""
+    where = ["--untracked"] if found.under_git else ["--no-index", "--no-exclude-standard"]
+    seen: set[str] = set()
+    for inside in ("", *found.nested):
+        out = git(folder / inside, "grep", "-z", "--files-with-matches", *where, *options, expected=(1,))
+        seen.update(f"{inside}/{path}" if inside else path for path in out.split("\0") if path)
+    return seen
+
+
+def _visible(folder: str, found: Listing) -> list[str]:
+    """The files of a folder's listing that are not hidden in it, sorted, relative to where the folder is."""
+    return sorted(_placed(folder, (path for path in found.files if not path.startswith(".") and "/." not in path)))
+
+
+def _placed(folder: str, paths: Iterable[str]) -> list[str]:
+    """Paths relative to a folder, relative to where that is."""
+    base = posixpath.normpath(folder)
+    return list(paths) if base == "." else [f"{base}/{path}" for path in paths]
 
 
 def _hits(root: Path, path: str, pattern: re.Pattern[str], too_large: list[str]) -> Iterator[Hit]:
@@ -186,14 +201,3 @@ def _hits(root: Path, path: str, pattern: re.Pattern[str], too_large: list[str])
         for match in islice(pattern.finditer(line), _MOST_IN_LINE):
             start = match.start() - _LONGEST_LINE // 3
             yield Hit(path, number, excerpt(line, start, _LONGEST_LINE), match.start() + 1)
-
-
-def _walk(root: Path, start: Path) -> Iterator[str]:
-    for folder, directories, names in os.walk(start):
-        here = Path(folder)
-        directories[:] = [
-            name
-            for name in directories
-            if not name.startswith(".") and name not in _SKIPPED and not is_environment(here / name)
-        ]
-        yield from ((here / name).relative_to(root).as_posix() for name in names)

@@ -1,6 +1,6 @@
 """The source files of a repository: which there are, whether they changed, and the names in them. Keeps nothing.
 
-Follows no links and runs only `git ls-files`. Much is read by several processes.
+Follows no links. Much is read by several processes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from inhouse.workspace.git import listed, toplevel
 from inhouse.workspace.lexical import names
+from inhouse.workspace.listing import listing
 from inhouse.workspace.symbols import MAX_BYTES, is_source
 
-_SKIPPED = frozenset({".git", ".hg", ".svn", "__pycache__", "node_modules", ".venv", "venv", ".tox", "build", "dist"})
+_BUILT = frozenset({"build", "dist", "venv", ".venv"})  # left out where no git says what is ignored
 _WORTH_PROCESSES = 2000  # files to read before a second process pays for its start
 _PIECE = 500  # files that a process is given at once
 
@@ -26,14 +26,13 @@ Read = tuple[str, bytes, bytes, bytes]  # path, digest of the content, hashes of
 
 
 def stamps(root: Path) -> dict[str, Stamp]:
-    """The source files of a tree, in the order of their paths; what git ignores is left out."""
-    if toplevel(root) is not None:
-        found: Iterable[str] = listed(root, "--cached", "--others", "--exclude-standard", "--deduplicate")
-    else:
-        found = _walked(root)
+    """The source files of a tree, in the order of their paths; what git ignores is left out, submodules are not."""
     stamped = {}
     base = f"{root}/"
-    for path in sorted(filter(is_source, found)):
+    found = listing(root)
+    for path in sorted(filter(is_source, found.files)):
+        if not found.under_git and not _BUILT.isdisjoint(path.split("/")):
+            continue
         try:
             status = os.lstat(base + path)
         except OSError:
@@ -88,10 +87,3 @@ def _read_piece(piece: tuple[str, Sequence[str]]) -> list[Read]:
         digest = hashlib.blake2b(data, digest_size=16, person=suffix).digest()
         rows.append((path, digest, defined.tobytes(), used.tobytes()))
     return rows
-
-
-def _walked(root: Path) -> Iterable[str]:
-    for folder, folders, found in os.walk(root):
-        folders[:] = [name for name in folders if name not in _SKIPPED]
-        here = os.path.relpath(folder, root)
-        yield from found if here == "." else (f"{here}/{name}" for name in found)

@@ -30,7 +30,9 @@ class View:
     """What a command sees: `root` at `place`, `installed`, `readable`, `mounts` (path: path seen); all but `root`
     read-only. Links in `installed` stay links; a link in `readable` shows what it leads to.
 
-    `covered` are sockets inside `readable` that are hidden: read-only mounts do not keep anybody from connecting.
+    `covered` are sockets inside `readable` that are hidden: read-only mounts do not keep anybody from connecting;
+    `covered_mounts` are those inside `mounts`, as they are seen. With `layered` commands may write to mounted folders:
+    into a layer of their own, which goes when they end.
     """
 
     root: Path
@@ -40,6 +42,20 @@ class View:
     covered: Sequence[Path]
     mounts: Mapping[Path, Path]
     writable: bool
+    covered_mounts: Sequence[Path] = ()
+    layered: bool = False
+
+
+def layers(mounts: Mapping[Path, Path]) -> list[str]:
+    """The arguments that lay a writable layer in memory over each folder; files stay read-only."""
+    argv: list[str] = []
+    for path, seen in mounts.items():
+        argv += ["--overlay-src", str(path), "--tmp-overlay", str(seen)] if path.is_dir() else _mount(path, seen)
+    return argv
+
+
+def _mount(path: Path, seen: Path) -> list[str]:
+    return ["--ro-bind", str(path), str(seen)]
 
 
 def arguments(view: View, limits: Limits, protections: Mapping[Path, Protection]) -> list[str]:
@@ -72,8 +88,12 @@ def arguments(view: View, limits: Limits, protections: Mapping[Path, Protection]
     for socket in view.covered:
         argv += ["--ro-bind", "/dev/null", str(socket)]
     argv += ["--bind" if view.writable else "--ro-bind", str(view.root), str(view.place)]
-    for path, seen in view.mounts.items():
-        argv += ["--ro-bind", str(path), str(seen)]
+    if view.layered:
+        argv += layers(view.mounts)
+    else:
+        argv += [word for path, seen in view.mounts.items() for word in _mount(path, seen)]
+    for socket in view.covered_mounts:
+        argv += ["--ro-bind", "/dev/null", str(socket)]
     for folder, protection in protections.items():
         place = view.place if folder == view.root else folder
         if folder != view.root:

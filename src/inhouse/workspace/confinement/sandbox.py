@@ -14,20 +14,22 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from inhouse.errors import SandboxError
 from inhouse.workspace.commands import CommandResult, Launch, Limits, as_argv, execute, limited
 from inhouse.workspace.confinement import seatbelt
-from inhouse.workspace.confinement.bubblewrap import View, arguments
+from inhouse.workspace.confinement.bubblewrap import View, arguments, layers
 from inhouse.workspace.confinement.interpreters import is_python
 from inhouse.workspace.confinement.programs import program, scrubbed
 from inhouse.workspace.confinement.protected import protected, survey
 from inhouse.workspace.confinement.seccomp import filter_program
+from inhouse.workspace.processes import started
 
 _PROBE = """\
 grep -q '^Seccomp:[[:space:]]*2' /proc/self/status || { echo 'no system-call filter'; exit 1; }
@@ -39,6 +41,7 @@ for place in / /usr /etc /proc/sys/kernel; do
 done
 if (: >> /proc/sys/kernel/core_pattern) 2>/dev/null; then echo 'kernel settings can be written'; exit 1; fi
 echo confined"""
+_PROBE_SECONDS = 20.0
 _INSTALL = (
     "install it (Debian, Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap; Arch: pacman -S bubblewrap)"
 )
@@ -51,7 +54,8 @@ class Sandbox:
     `seen_as`: where the commands see `root` (default: where it is). `readable`: further files and directories that are
     visible, read-only, at their own paths. `installed`: the same of the user's programs, which are large: whoever names
     them has left out what commands must not see (`credentials.visible`). `also_writable`: folders that commands may
-    change as they may the workspace. `mounts`: read-only places inside the workspace, from path to the path seen.
+    change as they may the workspace. `mounts`: further places inside the workspace, from path to the path seen; what
+    commands write there is gone when they end, or refused where the kernel offers no such layer.
     `path`: directories put before the system's in PATH. `environment`: extra variables for every command.
     `writable`: False makes the workspace itself read-only too.
     """
@@ -152,13 +156,31 @@ class Sandbox:
 
     def _view(self) -> View:
         readable = self.readable if self.writable else (*self.readable, *self.also_writable)
-        return View(self.root, self.place, self.installed, readable, self._readable_sockets, self.mounts, self.writable)
+        return View(
+            self.root, self.place, self.installed, readable, self._readable_sockets, self.mounts, self.writable,
+            self._mounted_sockets, self._layered,
+        )  # fmt: skip
+
+    @property
+    def _layered(self) -> bool:
+        """Whether what is mounted gets a layer that commands may write to."""
+        if not self.writable or sys.platform == "darwin":
+            return False
+        return _can_layer(program("bwrap", _INSTALL), tuple(self.mounts))
 
     @cached_property
     def _readable_sockets(self) -> list[Path]:
         """Servers' sockets in what is readable: read-only mounts do not keep anybody from connecting."""
         folders = [path for path in self.readable if path.is_dir() and not is_python(path)]  # which are large
         return [path / name for path in folders for name in survey(path).sockets]
+
+    @cached_property
+    def _mounted_sockets(self) -> list[Path]:
+        """The same in what is mounted, as it is seen."""
+        folders = [
+            path for path in self.mounts if path.is_dir() and path.name != "node_modules" and not is_python(path)
+        ]
+        return [self.mounts[path] / name for path in folders for name in survey(path).sockets]
 
     def _seatbelt(self, command: Sequence[str], limits: Limits, cwd: Path | None) -> list[str]:
         profile = seatbelt.profile(
@@ -167,3 +189,27 @@ class Sandbox:
         )  # fmt: skip
         tool = program("sandbox-exec", "it is part of macOS; check PATH")
         return seatbelt.command(tool, profile, command, limits, self.root / (cwd or ""))
+
+
+@lru_cache
+def _can_layer(bwrap: str, paths: tuple[Path, ...]) -> bool:
+    """Whether all these may get a writable layer: bubblewrap 0.11, overlayfs in user namespaces, below it a file system
+    that allows it."""
+    if not any(path.is_dir() for path in paths):
+        return False
+    mounts = {path: Path(f"/tmp/{number}") for number, path in enumerate(paths) if path.is_dir()}
+    base = ["--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--tmpfs", "/tmp"]
+    argv = [
+        bwrap,
+        *base,
+        *layers(mounts),
+        "--",
+        "/bin/sh",
+        "-c",
+        "for place in /tmp/*/; do : > $place/.probe || exit; done",
+    ]
+    with started(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            return process.wait(timeout=_PROBE_SECONDS) == 0
+        except subprocess.TimeoutExpired:
+            return False
