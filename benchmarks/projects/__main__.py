@@ -20,7 +20,7 @@ from typing import Any
 from inhouse.errors import InhouseError
 from inhouse.evals.projects.catalog import HALVES, Project, load_catalog, select
 from inhouse.evals.projects.measure import Measure, Plan, as_record, from_record, measure
-from inhouse.evals.projects.prepare import Prepared, prepare
+from inhouse.evals.projects.prepare import Prepared, exclusive, prepare
 from inhouse.evals.projects.report import to_json, to_markdown
 from inhouse.evals.projects.seeding import Bug, seed_bugs
 from inhouse.evals.records import Records
@@ -60,17 +60,22 @@ def main() -> int:
 def readied(args: argparse.Namespace, project: Project) -> bool:
     """Prepare one project, and seed it if wanted; says what went wrong and goes on with the others."""
     try:
-        prepared = prepare(project, args.cache, HERE / "requirements.lock")
+        prepared, bugs = ready(args, project, faulty=args.action == "seed")
         said = f"{len(prepared.clean.passed)} tests in {prepared.clean.seconds:.1f} s"
-        if args.action == "seed":
-            for bug in bugs_of(args, prepared):
-                where = f"{bug.path}:{bug.line} ({bug.kind}, {len(bug.failing)} of {bug.tests} tests fail)"
-                said += f"; {where}"
+        for bug in bugs:
+            said += f"; {bug.path}:{bug.line} ({bug.kind}, {len(bug.failing)} of {bug.tests} tests fail)"
         say(f"{project.name} ({project.half}): {said}")
         return True
     except InhouseError as error:
         say(f"{project.name} ({project.half}): {error}")
         return False
+
+
+def ready(args: argparse.Namespace, project: Project, *, faulty: bool) -> tuple[Prepared, list[Bug]]:
+    """The project and, if wanted, its bugs; from the cache or made there, by one process at a time."""
+    with exclusive(project, args.cache):
+        prepared = prepare(project, args.cache, HERE / "requirements.lock")
+        return prepared, bugs_of(args, prepared) if faulty else []
 
 
 def bugs_of(args: argparse.Namespace, prepared: Prepared) -> list[Bug]:
@@ -100,8 +105,7 @@ def every(args: argparse.Namespace, projects: Sequence[Project], plan: Plan, rec
     started = time.monotonic()
     for project in projects:
         try:
-            prepared = prepare(project, args.cache, HERE / "requirements.lock")
-            bugs = bugs_of(args, prepared)
+            prepared, bugs = ready(args, project, faulty=True)
         except InhouseError as error:
             say(f"{project.name} ({project.half}): {error}")
             continue

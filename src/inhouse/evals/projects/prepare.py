@@ -6,6 +6,7 @@ of the catalogue. What was prepared stays in the cache folder; a copy of it is a
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -15,6 +16,8 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,13 +44,23 @@ class Prepared:
     flaky: tuple[str, ...]  # tests that did not end alike in two runs; they decide nothing
 
 
+@contextmanager
+def exclusive(project: Project, cache: Path) -> Iterator[None]:
+    """While this lasts, no other process prepares the project in this cache, or puts faults into it."""
+    folder = cache / "projects"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{_folder_name(project)}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def prepare(project: Project, cache: Path, lock: Path) -> Prepared:
     """The project, ready under `cache`; made where it is not there yet.
 
     `lock` pins what Python projects need, with checksums. Raises DownloadError where an archive is not the one that the
     catalogue names, WorkspaceError where an installation fails or the tests do not pass.
     """
-    place = cache.resolve() / "projects" / project.name.replace("/", "+").lstrip("@")
+    place = cache.resolve() / "projects" / _folder_name(project)
     root, state = place / "repository", place / "prepared.json"
     key = _key(project, lock)
     if state.is_file():
@@ -65,6 +78,10 @@ def prepare(project: Project, cache: Path, lock: Path) -> Prepared:
     kept = {"key": key, "passed": sorted(clean.passed), "seconds": clean.seconds, "flaky": flaky}
     state.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     return Prepared(project, root, clean, flaky)
+
+
+def _folder_name(project: Project) -> str:
+    return project.name.replace("/", "+").lstrip("@")
 
 
 def _key(project: Project, lock: Path) -> str:

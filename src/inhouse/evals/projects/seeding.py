@@ -11,6 +11,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from inhouse.errors import WorkspaceError
@@ -102,9 +103,8 @@ def _bugs(prepared: Prepared, seed: int, root: Path, run: Run) -> Iterator[Bug]:
     taken: set[tuple[str, str]] = set()
     for number in range(1, FAULTS + 1):
         draw = random.Random(f"{seed} {prepared.project.name} {number}")
-        for tried, (place, fault) in enumerate(_drawn(draw, functions, texts, short=number == 1), 1):
-            if tried > _TRIES:
-                raise WorkspaceError(f"{prepared.project.name}: none of {_TRIES} faults is noticed by its tests")
+        drawn = islice(_drawn(draw, functions, texts, short=number == 1), _TRIES)
+        for tried, (place, fault) in enumerate(drawn, 1):
             if (place.path, place.name) in taken:
                 continue
             bug = _noticed(prepared, root, run, number, tried, place, fault, texts[place.path])
@@ -112,6 +112,11 @@ def _bugs(prepared: Prepared, seed: int, root: Path, run: Run) -> Iterator[Bug]:
                 taken.add((place.path, place.name))
                 yield bug
                 break
+        else:
+            raise WorkspaceError(
+                f"{prepared.project.name}: no fault in {len(functions)} functions is noticed as it should be; "
+                "take another project, or another seed"
+            )
 
 
 def _functions(texts: dict[str, str]) -> list[Place]:
