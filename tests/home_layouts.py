@@ -178,8 +178,7 @@ def uv(home: Path) -> Layout:
 def conda(home: Path) -> Layout:
     """An active environment of a whole distribution."""
     root = home / "miniconda3"
-    (root / "envs" / "work").mkdir(parents=True)
-    (root / "conda-meta").mkdir()
+    (root / "conda-meta").mkdir(parents=True)
     python = copy_python(root / "envs" / "work")
     (root / "envs" / "work" / "conda-meta").mkdir()
     return Layout(home, (python.parent,), python, {"CONDA_PREFIX": str(root / "envs" / "work")})

@@ -55,7 +55,7 @@ class TestPrograms:
         theirs = subprocess.run(
             ["python3", "-c", WHO], env=layout.environment, cwd=repository, capture_output=True, text=True, check=True
         )
-        inside = confined(repository, found).run(["python3", "-c", WHO + "; import json, pytest"], timeout=60)
+        inside = confined(repository, found).run(["python3", "-c", WHO + "; import json, iniconfig"], timeout=60)
         assert os.path.realpath(inside.output.strip()) == os.path.realpath(theirs.stdout.strip()), inside.output
 
     def test_node(self, home: Path, repository: Path) -> None:
