@@ -87,7 +87,7 @@ class Bench:
         self.steps: list[Step] = []
         self.client = ScriptedClient(answers)
         runner = Unconfined(root)
-        self.desk = desk or Desk(root, runner, reader=runner, python=Path(sys.executable), checks=(syntax_check,))
+        self.desk = desk or Desk(root, runner, reader=runner, pythons=[Path(sys.executable)], checks=(syntax_check,))
         self.session = session or Session.create(root.parent / "sessions", root, "scripted", SYSTEM)
         self.agent = Agent(
             self.client, self.desk, self.session, Permissions(mode, approver), options or AgentOptions(),

@@ -70,7 +70,7 @@ class TestMap:
 
     def test_a_failure_is_a_note(self, root: Path) -> None:
         (root.parent / "file").write_text("")
-        desk = Desk(root, Unconfined(root), python=Path(sys.executable), maps=root.parent / "file" / "maps")
+        desk = Desk(root, Unconfined(root), pythons=[Path(sys.executable)], maps=root.parent / "file" / "maps")
         one = Bench(root, ["Hello."], desk=desk)
         assert one.turn("Hi.").reason == "answered"
         (note,) = one.of(Warned)
@@ -141,7 +141,7 @@ class TestSymbols:
 
     def test_what_is_kept_is_kept_where_the_desk_says(self, root: Path) -> None:
         maps = root.parent / "maps"
-        desk = Desk(root, Unconfined(root), python=Path(sys.executable), maps=maps)
+        desk = Desk(root, Unconfined(root), pythons=[Path(sys.executable)], maps=maps)
         one = Bench(root, [do("symbols", name="total"), "done", "done"], desk=desk)
         one.turn()
         one.close()

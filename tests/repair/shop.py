@@ -14,7 +14,9 @@ import pytest
 from inhouse.client.scripted import Line, ScriptedClient
 from inhouse.client.types import ChatRequest, Message
 from inhouse.repair import Event, RepairOptions, RepairResult, repair
+from inhouse.workspace.toolchains import UserEnvironment
 
+OURS = UserEnvironment(pythons=(Path(sys.executable),))  # whose programs run the tests
 PROGRAM = """\
 \"\"\"Prices.\"\"\"
 
@@ -83,7 +85,7 @@ class Repository:
         self, answers: Sequence[Line], test: str | None = None, problem: str = "", **options: object
     ) -> RepairResult:
         """Repairs it with scripted answers."""
-        chosen = RepairOptions(**{"attempts": len(answers), "pythons": [Path(sys.executable)], **options})  # type: ignore[arg-type]
+        chosen = RepairOptions(**{"attempts": len(answers), "user": OURS, **options})  # type: ignore[arg-type]
         client = ScriptedClient([_begun(answer) if isinstance(answer, str) else answer for answer in answers])
         self.requests = client.requests
         return repair(client, self.root, problem or "The total is one too small.", test, chosen, self.events.append)

@@ -11,7 +11,7 @@ from inhouse.errors import WorkspaceError
 from inhouse.workspace import Unconfined, files, source
 from inhouse.workspace.edits import EditError, SearchReplace, apply_search_replace, fenced_blocks
 from inhouse.workspace.testing.calls import CallNotes, Calls
-from inhouse.workspace.testing.command import detect_command, given_command, interpreters
+from inhouse.workspace.testing.command import given_command, python_command
 
 TEXT = "def a():\n    x = 1\n    return x\n\ndef b():\n    x = 2\n    return x\n"
 
@@ -103,7 +103,7 @@ def test_versions_that_differ_in_comments_alone_are_the_same() -> None:
     ],
 )
 def test_how_tests_are_run_is_found(paths: dict[str, str], has_pytest: bool, expected: str | None) -> None:
-    command = detect_command(paths, paths.__getitem__, "python3", has_pytest=has_pytest)
+    command = python_command(paths, paths.__getitem__, "python3", has_pytest=has_pytest)
     assert (command.kind if command else None) == expected
 
 
@@ -112,12 +112,6 @@ def test_a_given_command_is_read_as_what_it_runs() -> None:
     assert kinds == ["pytest", "unittest", "other"]
     with pytest.raises(WorkspaceError, match="empty"):
         given_command(" ")
-
-
-def test_the_projects_own_environment_comes_first(tmp_path: Path) -> None:
-    (tmp_path / ".venv/bin").mkdir(parents=True)
-    (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
-    assert interpreters(tmp_path, [Path(sys.executable)])[0] == tmp_path / ".venv/bin/python"
 
 
 def recorded(tmp_path: Path, test: str) -> Calls:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inhouse.errors import WorkspaceError
-from inhouse.workspace import Runner, Sandbox, Unconfined, python_paths
+from inhouse.workspace import Runner, Sandbox
+from inhouse.workspace.environment import candidates, open_runner
 from inhouse.workspace.files import MOST_BYTES, read_bytes, write_bytes
 from inhouse.workspace.git import object_folders, outside_folders
-from inhouse.workspace.listing import is_environment
 from inhouse.workspace.paths import Target
 from inhouse.workspace.shell import Shell
-from inhouse.workspace.testing.command import interpreters
 from inhouse.workspace.text import TextFile, decode
+from inhouse.workspace.toolchains import UserEnvironment, find_toolchains
 
 COMMAND_SECONDS = 120.0
 LONGEST_COMMAND = 1800.0
@@ -32,7 +32,8 @@ class Room:
 
 
 class Desk:
-    """`root` is a real path. `test` is the user's test command, `python` the interpreter of the project's tests.
+    """`root` is a real path. `test` is the user's test command; `pythons` might run the project's tests, the most
+    likely first, of which `stand_in` is our own.
 
     `maps` is the folder that keeps what is known of repositories' code; None keeps nothing.
 
@@ -46,13 +47,15 @@ class Desk:
         *,
         reader: Runner | None = None,
         test: str | None = None,
-        python: Path | None = None,
+        pythons: Sequence[Path] = (),
+        stand_in: Path | None = None,
         checks: Sequence[Check] = (),
         maps: Path | None = None,
     ) -> None:
         self.root = root
         self.test = test
-        self.python = python
+        self.pythons = tuple(pythons)
+        self.stand_in = stand_in
         self.maps = maps
         self.test_seconds = 600.0
         self.read_only = False
@@ -101,34 +104,30 @@ def open_desk(
     *,
     sandboxed: bool,
     test: str | None = None,
-    pythons: Sequence[Path] = (),
+    user: UserEnvironment,
     checks: Callable[[Runner, Path], Sequence[Check]] = lambda runner, root: (),
     maps: Path | None = None,
 ) -> Desk:
-    """A desk in the user's own repository; `pythons` run tests where the project has none of its own.
+    """A desk in the user's own repository, with the programs of the user's shell.
 
     Raises SandboxError when commands cannot be confined here and `sandboxed` is wanted.
     """
     root = Path(os.path.realpath(root))
-    python = next(iter(interpreters(root, pythons)), None)
-    runner = _runner(root, python, sandboxed=sandboxed)
+    toolchains = find_toolchains(user, root)
+    pythons = candidates(toolchains, root)
+    environment = {"PYTHONPATH": str(root / "src")} if (root / "src").is_dir() else {}
+    runner = open_runner(
+        root, root, toolchains, next(iter(pythons), None), sandboxed=sandboxed, readable=_history(root),
+        environment=environment,
+    )  # fmt: skip
     reader = None
     if isinstance(runner, Sandbox):
         runner.probe()
         reader = replace(runner, writable=False)
-    return Desk(root, runner, reader=reader, test=test, python=python, checks=checks(runner, root), maps=maps)
-
-
-def _runner(root: Path, python: Path | None, *, sandboxed: bool) -> Sandbox | Unconfined:
-    path = (python.parent,) if python is not None else ()
-    environment: Mapping[str, str] = {"PYTHONPATH": str(root / "src")} if (root / "src").is_dir() else {}
-    if not sandboxed:
-        return Unconfined(root, path, environment)
-    pythons = [python] if python is not None else []
-    pythons += [folder / "bin" / "python" for folder in root.iterdir() if folder.is_dir() and is_environment(folder)]
-    outside = [found for one in pythons for found in python_paths(one) if not found.is_relative_to(root)]
-    readable = (*dict.fromkeys(outside), *_history(root))
-    return Sandbox(root, readable=readable, path=path, environment=environment)
+    return Desk(
+        root, runner, reader=reader, test=test, pythons=pythons, stand_in=toolchains.stand_in,
+        checks=checks(runner, root), maps=maps,
+    )  # fmt: skip
 
 
 def _history(root: Path) -> list[Path]:

@@ -21,7 +21,7 @@ from inhouse.agent.session import Session, sessions
 from inhouse.agent.steps import OnStep
 from inhouse.agent.tools.base import AgentTool
 from inhouse.cli.chat_client import Connection, add_connection, agent_flags, connected
-from inhouse.cli.common import Subparsers, command, home, pythons
+from inhouse.cli.common import Subparsers, command, home, user_environment
 from inhouse.cli.sessions import all_sessions, title_of
 from inhouse.errors import WorkspaceError
 
@@ -103,6 +103,6 @@ def _agent(
     approver: Approver,
 ) -> Agent:
     repo = Path(session.header.repo)
-    desk = open_desk(repo, sandboxed=True, pythons=pythons(), checks=project_checks, maps=home() / "maps")
+    desk = open_desk(repo, sandboxed=True, user=user_environment(), checks=project_checks, maps=home() / "maps")
     options = AgentOptions(context=connection.context)
     return Agent(connection.client, desk, session, Permissions(args.mode, approver), options, on_step, extra=extra)

@@ -26,7 +26,7 @@ from inhouse.agent.tools.base import AgentTool
 from inhouse.agent.verdict import Status
 from inhouse.cli.agent_view import AgentView, JsonLines, View, ask, print_line, show_diff, terminal
 from inhouse.cli.chat_client import Connection, add_connection, agent_flags, connected
-from inhouse.cli.common import Subparsers, command, home, positive, pythons
+from inhouse.cli.common import Subparsers, command, home, positive, user_environment
 from inhouse.cli.terminal import Flag, interruptible, line_editing, lines
 from inhouse.client.types import Sampling
 from inhouse.errors import InhouseError, ParameterError, SandboxError
@@ -292,7 +292,7 @@ def _desk(args: argparse.Namespace, repo: Path) -> Desk:
             repo,
             sandboxed=not args.unconfined,
             test=args.test,
-            pythons=pythons(),
+            user=user_environment(),
             checks=project_checks,
             maps=home() / "maps",
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,8 @@ from typing import Any, TypeAlias
 from inhouse.errors import ParameterError
 from inhouse.store import PackedCopies, Store, default_root, resolve
 from inhouse.weights.kv import KV_NAMES
+from inhouse.workspace.toolchains import UserEnvironment
+from inhouse.workspace.toolchains.user import PLACES, VERSIONS
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -92,16 +93,15 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
     return data / "inhouse" if data.is_absolute() else default_root().parent
 
 
-def environment_python(environ: Mapping[str, str] = os.environ) -> str | None:
-    """The Python of the virtual environment that is active in the user's shell."""
-    active = environ.get("VIRTUAL_ENV")
-    return str(Path(active) / "bin" / "python") if active else None
-
-
-def pythons() -> tuple[Path, ...]:
-    """What may run the tests of a project without an environment: the active one, the system's, our own."""
-    found = [environment_python(), shutil.which("python3"), shutil.which("python"), sys.executable]
-    return tuple(dict.fromkeys(Path(path) for path in found if path))
+def user_environment(pythons: Sequence[Path] = (), environ: Mapping[str, str] = os.environ) -> UserEnvironment:
+    """The user's shell, whose programs commands run; `pythons` are preferred to those of PATH."""
+    return UserEnvironment(
+        home=Path(environ.get("HOME") or "/nonexistent"),
+        path=tuple(Path(entry) for entry in environ.get("PATH", os.defpath).split(os.pathsep) if entry),
+        variables={name: environ[name] for name in (*PLACES, *VERSIONS) if environ.get(name)},
+        pythons=tuple(pythons),
+        own_python=Path(sys.executable) if sys.executable else None,
+    )
 
 
 def cache_folder() -> Path:

@@ -22,7 +22,7 @@ from inhouse.cli.common import (
     home,
     model_path,
     positive,
-    pythons,
+    user_environment,
 )
 from inhouse.cli.repair_view import JsonLines, RepairView, show_diff
 from inhouse.errors import ParameterError, SandboxError
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         sandboxed=_sandboxed(args),
         test_timeout=args.test_timeout,
-        pythons=pythons(),
+        user=user_environment(),
         maps=home() / "maps",
     )
     with _ended_by_signals():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,12 +15,13 @@ from inhouse.agent.loop import Agent, AgentOptions
 from inhouse.agent.permissions import Permissions
 from inhouse.agent.session import Session
 from inhouse.cli.chat_client import Connection, agent_flags, connected
-from inhouse.cli.common import home, pythons
+from inhouse.cli.common import home, user_environment
 from inhouse.errors import ParameterError, WorkspaceError
 from inhouse.evals.swebench import Instance, load_predictions
 from inhouse.evals.swebench_run import Attempt, Solver
 from inhouse.repair import RepairOptions, repair
 from inhouse.repair.events import Event, Tried
+from inhouse.workspace.toolchains import UserEnvironment
 
 SOLVERS = ("agent", "fix")
 
@@ -28,7 +29,7 @@ SOLVERS = ("agent", "fix")
 @contextmanager
 def solver(args: argparse.Namespace) -> Iterator[Solver]:
     """The one that the command line asks for. Raises ParameterError, and what opening a model raises."""
-    runs = (args.python.absolute(),) if args.python is not None else pythons()
+    runs = user_environment((args.python.absolute(),) if args.python is not None else ())
     if args.predictions == "gold":
         yield lambda instance, root: Attempt(instance.patch)
     elif args.predictions == "empty":
@@ -46,7 +47,7 @@ def solver(args: argparse.Namespace) -> Iterator[Solver]:
             yield _by_agent(connection, args.minutes, runs)
 
 
-def _by_agent(connection: Connection, minutes: float, runs: Sequence[Path]) -> Solver:
+def _by_agent(connection: Connection, minutes: float, runs: UserEnvironment) -> Solver:
     """What the agent makes of an instance's words, alone in its sandbox: it has to find out by itself what fails."""
     options = AgentOptions(context=connection.context, minutes=minutes)
 
@@ -55,7 +56,7 @@ def _by_agent(connection: Connection, minutes: float, runs: Sequence[Path]) -> S
             tempfile.TemporaryDirectory(prefix="inhouse-session-") as folder,
             Session.create(Path(folder), root, connection.model, SYSTEM) as session,
         ):
-            desk = open_desk(root, sandboxed=True, pythons=runs, checks=project_checks, maps=home() / "maps")
+            desk = open_desk(root, sandboxed=True, user=runs, checks=project_checks, maps=home() / "maps")
             agent = Agent(connection.client, desk, session, Permissions("auto"), options)
             try:
                 ended = agent.turn(instance.problem_statement)
@@ -69,7 +70,7 @@ def _by_agent(connection: Connection, minutes: float, runs: Sequence[Path]) -> S
     return _never_raising(solve)
 
 
-def _by_fix(connection: Connection, minutes: float, runs: Sequence[Path]) -> Solver:
+def _by_fix(connection: Connection, minutes: float, runs: UserEnvironment) -> Solver:
     """What `inhouse fix` makes of an instance's words; it needs a test that fails, and says so where none does."""
 
     def solve(instance: Instance, root: Path) -> Attempt:
@@ -80,7 +81,7 @@ def _by_fix(connection: Connection, minutes: float, runs: Sequence[Path]) -> Sol
             if isinstance(event, Tried):
                 tokens += event.prompt_tokens - event.cached_tokens + event.answer_tokens
 
-        options = RepairOptions(minutes=minutes, pythons=runs)
+        options = RepairOptions(minutes=minutes, user=runs)
         result = repair(connection.client, root, instance.problem_statement, None, options, count)
         return Attempt(result.diff, tokens, result.reason)
 

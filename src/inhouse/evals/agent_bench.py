@@ -27,6 +27,7 @@ from inhouse.repair.strategy import PLAIN_TOKENS
 from inhouse.workspace import Limits, Sandbox, python_paths
 from inhouse.workspace.edits import EditError
 from inhouse.workspace.git import git
+from inhouse.workspace.toolchains import UserEnvironment
 
 _LIMITS = Limits(memory=2 << 30, processes=64, file_size=16 << 20, scratch=64 << 20, output=64 << 10)
 _TEST_SECONDS = 60.0
@@ -146,9 +147,8 @@ def with_agent(client: ChatClient, bug: Bug, plan: Plan, seed: int) -> Result:
         bug.write(root)
         git(root, "init", "--quiet")
         git(root, "add", "--all")
-        options = RepairOptions(
-            plan.minutes, plan.attempts, seed=seed, line_answers=6, parallel=3, pythons=(Path(sys.executable),)
-        )
+        user = UserEnvironment(pythons=(Path(sys.executable),))
+        options = RepairOptions(plan.minutes, plan.attempts, seed=seed, line_answers=6, parallel=3, user=user)
         result = repair(client, root, bug.issue, None, options, note)
     seconds = time.monotonic() - started
     return Result(

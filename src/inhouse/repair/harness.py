@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inhouse.errors import WorkspaceError
-from inhouse.workspace import CommandResult, Runner, Sandbox, Unconfined, python_paths
+from inhouse.workspace import Runner, Sandbox, Unconfined
 from inhouse.workspace.checkout import Checkout, Patch
+from inhouse.workspace.environment import candidates, open_runner, prober
 from inhouse.workspace.files import is_program_file, is_test_file
-from inhouse.workspace.listing import is_environment
 from inhouse.workspace.testing.calls import CallNotes, Calls
-from inhouse.workspace.testing.command import TestCommand, detect_command, given_command, interpreters
+from inhouse.workspace.testing.command import TestCommand, given_command
+from inhouse.workspace.testing.detection import Detected, detect
 from inhouse.workspace.testing.report import TestReport, read_report
 from inhouse.workspace.testing.runners import go_modules
+from inhouse.workspace.toolchains import Toolchains, UserEnvironment, find_toolchains
 
 QUICK = 4.0  # seconds; a suite that takes longer is tried on the failing tests first
 _SLOWEST_CANDIDATE = 5  # times as long as the unchanged program took: more is a loop without end
@@ -40,6 +42,7 @@ class Harness:
     environment: Mapping[str, str]
     timeout: float
     added: Patch = field(default_factory=dict)  # tests that are there beside the user's own
+    notice: str = ""  # what the user is to know of how the tests are run
 
     def put(self, patch: Patch) -> None:
         """Make the copy the user's files with a patch on top, and the added tests."""
@@ -119,43 +122,37 @@ def _lost_tests(after: TestReport, before: TestReport) -> bool:
 
 
 def open_harness(
-    checkout: Checkout, test: str | None, *, sandboxed: bool, pythons: Sequence[Path], timeout: float
+    checkout: Checkout, test: str | None, *, sandboxed: bool, user: UserEnvironment, timeout: float
 ) -> Harness:
-    """A harness for a copy. `test` is the user's command, `pythons` may run the tests of a project that has none.
+    """A harness for a copy. `test` is the user's command, `user` the shell whose programs run the tests.
 
     Raises SandboxError when commands cannot be confined and `sandboxed` is wanted; WorkspaceError when no tests are
     found or their command cannot run.
     """
-    candidates = interpreters(checkout.repository, [*interpreters(checkout.top, ()), *pythons])
-    if not candidates:
-        raise WorkspaceError("there is no Python to run tests with; install python3")
+    given = given_command(test) if test is not None else None
+    toolchains = find_toolchains(user, checkout.top)
+    pythons = candidates(toolchains, checkout.repository, checkout.top)
     folder = checkout.tree.parent / "recorder"
     folder.mkdir(exist_ok=True)
-    python = candidates[0]
-    command = given_command(test) if test is not None else None
-    if command is None:
-        for python in candidates:
-            runner = _runner(checkout, python, folder, sandboxed=sandboxed)
-            has_pytest = _works(runner, [str(python), "-c", "import pytest"])
-            if command := detect_command(checkout.paths, checkout.text, str(python), has_pytest=has_pytest):
-                break
-    if command is None:
-        raise WorkspaceError(
-            f"{checkout.repository}: no tests that can be run (pytest or unittest); "
-            "give their command with --test, such as --test 'make check'"
-        )
-    runner = _runner(checkout, python, folder, sandboxed=sandboxed)
+    runner = _runner(checkout, toolchains, next(iter(pythons), None), folder, sandboxed=sandboxed)
     if isinstance(runner, Sandbox):
         runner.probe()
     if runner.place != checkout.top:
         checkout.link_borrowed()
+    notice = ""
+    if given is None:
+        found = _detected(checkout, pythons, runner, toolchains.stand_in)
+        runner = _runner(checkout, toolchains, found.python or next(iter(pythons), None), folder, sandboxed=sandboxed)
+        command, notice = found.command, found.notice
+    else:
+        command = given
     place = runner.place / checkout.prefix
     paths = [str(place / "src")] if (checkout.root / "src").is_dir() else []
     if not sandboxed:
         paths.append(str(place))  # an editable install would otherwise lead back to the user's own files
     environment = {"PYTHONPATH": os.pathsep.join(paths)} if paths else {}
     notes = CallNotes(folder, checkout.root, place)
-    return Harness(checkout, runner, place, command, notes, environment, timeout)
+    return Harness(checkout, runner, place, command, notes, environment, timeout, notice=notice)
 
 
 def check_baseline(outcome: TestReport, command: TestCommand) -> None:
@@ -171,23 +168,24 @@ def check_baseline(outcome: TestReport, command: TestCommand) -> None:
         raise WorkspaceError(f"`{command}` ran no tests; give a command that does with --test")
 
 
-def _runner(checkout: Checkout, python: Path, folder: Path, *, sandboxed: bool) -> Sandbox | Unconfined:
+def _detected(checkout: Checkout, pythons: Sequence[Path], runner: Runner, stand_in: Path | None) -> Detected:
+    def read(path: str) -> str:
+        try:
+            return checkout.text(path)
+        except WorkspaceError:
+            return ""
+
+    try:
+        return detect(checkout.paths, read, pythons, prober(runner), stand_in=stand_in)
+    except WorkspaceError as error:
+        raise WorkspaceError(f"{checkout.repository}: {error}") from None
+
+
+def _runner(
+    checkout: Checkout, toolchains: Toolchains, python: Path | None, folder: Path, *, sandboxed: bool
+) -> Sandbox | Unconfined:
     """Confined, the copy is seen at the place of the user's repository, where editable installs expect it."""
-    if not sandboxed:
-        return Unconfined(checkout.tree, path=(python.parent,))
-    own = [real for real in checkout.borrowed.values() if is_environment(real)]
-    outside = [path for path in python_paths(python) if not path.is_relative_to(checkout.top)]
-    readable = (*outside, *_missing_bases(own, outside), folder, *checkout.borrowed_objects)
-    mounts = checkout.mounts(checkout.top)
-    return Sandbox(checkout.tree, checkout.top, readable, mounts=mounts, path=(python.parent,))
-
-
-def _missing_bases(environments: Iterable[Path], known: Sequence[Path]) -> list[Path]:
-    """The base installations of the project's own environments."""
-    bases = [base for env in environments for base in python_paths(env / "bin" / "python") if base != env]
-    return [base for base in bases if base not in known]
-
-
-def _works(runner: Runner, command: Sequence[str]) -> bool:
-    result: CommandResult = runner.run(command, timeout=60)
-    return result.ok
+    return open_runner(
+        checkout.tree, checkout.top, toolchains, python, sandboxed=sandboxed,
+        readable=(folder, *checkout.borrowed_objects), mounts=checkout.mounts(checkout.top),
+    )  # fmt: skip

@@ -7,7 +7,7 @@ whole test command succeed, from a clean state, with no fewer tests than before.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -25,6 +25,7 @@ from inhouse.workspace.checkout import Checkout, Patch
 from inhouse.workspace.overview import overview
 from inhouse.workspace.testing.calls import Calls
 from inhouse.workspace.testing.report import Failure, TestReport
+from inhouse.workspace.toolchains import UserEnvironment
 
 Status = Literal["verified", "reproduced", "agreed", "nothing_fails", "no_patch"]
 
@@ -37,7 +38,7 @@ _SHOWN_FAILURES = 2  # to the model; more would only make its prompt long
 class RepairOptions:
     """`minutes` for all, `attempts` and computed `tokens` at most, `test_timeout` seconds.
 
-    `pythons` run tests of projects that have none of their own.
+    `user` is the shell whose programs run the tests.
 
     Where no test fails, the model is asked for `drafts` of one that shows the problem (0: never); where no two of them
     agree, or with 0, `voters` answers decide, unverified: more than half must agree (0: never).
@@ -56,7 +57,7 @@ class RepairOptions:
     parallel: int = 1
     sandboxed: bool = True
     test_timeout: float = 300.0
-    pythons: Sequence[Path] = ()
+    user: UserEnvironment = field(default_factory=UserEnvironment)
     map_tokens: int = 0
     maps: Path | None = None
 
@@ -106,10 +107,12 @@ def repair(
     deadline = started + 60 * options.minutes
     with Checkout(repo) as checkout:
         harness = open_harness(
-            checkout, test, sandboxed=options.sandboxed, pythons=options.pythons, timeout=options.test_timeout
+            checkout, test, sandboxed=options.sandboxed, user=options.user, timeout=options.test_timeout
         )
         command = str(harness.command)
         on_event(Prepared(len(checkout.paths), command, options.sandboxed))
+        if harness.notice:
+            on_event(Noted(harness.notice))
         checkout.put({})
         before = harness.run(harness.command, deadline)
         check_baseline(before, harness.command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
 from dataclasses import replace
@@ -13,14 +12,15 @@ from inhouse.agent.tools.base import Action, AgentTool, Arguments, Control, Tool
 from inhouse.agent.tools.folding import fold
 from inhouse.errors import WorkspaceError
 from inhouse.workspace.commands import CommandResult
+from inhouse.workspace.environment import prober
 from inhouse.workspace.files import read_text
 from inhouse.workspace.lines import line_number
 from inhouse.workspace.search import files_of
-from inhouse.workspace.testing.command import TestCommand, detect_command, given_command
+from inhouse.workspace.testing.command import TestCommand, given_command
+from inhouse.workspace.testing.detection import detect
 from inhouse.workspace.testing.report import Failure, Place, TestReport, read_report
 from inhouse.workspace.testing.runners import go_modules
 
-_HAS_PYTEST = "import importlib.util, sys; sys.exit(importlib.util.find_spec('pytest') is None)"
 _SHOWN = 5  # failures described
 _LISTED = 30  # failures named
 
@@ -39,28 +39,19 @@ def tests_tool(desk: Desk) -> AgentTool:
     return define("run_tests", description, parameters, (), partial(_prepare, desk), example)
 
 
-def find_command(desk: Desk) -> TestCommand:
-    """How this project's tests are run. Raises WorkspaceError where that cannot be told."""
+def find_command(desk: Desk) -> tuple[TestCommand, str]:
+    """How this project's tests are run, and what is to be known of it. Raises WorkspaceError where there is no way."""
     if desk.test is not None:
-        return given_command(desk.test)
-    paths = frozenset(files_of(desk.root))
-    if desk.python is not None:
-        has_pytest = desk.runner.run([str(desk.python), "-c", _HAS_PYTEST], timeout=60).ok
-        found = detect_command(paths, lambda path: _text(desk, path), str(desk.python), has_pytest=has_pytest)
-        if found is not None:
-            return found
-    if "package.json" in paths and _has_test_script(_text(desk, "package.json")):
-        return TestCommand(("npm", "test", "--silent"), "other")
-    if "Cargo.toml" in paths:
-        return TestCommand(("cargo", "test", "--offline"), "other")
-    if "go.mod" in paths:
-        return TestCommand(("go", "test", "./..."), "other")
-    raise WorkspaceError("no tests that can be run were found here; give their command, such as 'make check'")
+        return given_command(desk.test), ""
+    found = detect(
+        files_of(desk.root), lambda path: _text(desk, path), desk.pythons, prober(desk.runner), stand_in=desk.stand_in
+    )
+    return found.command, found.notice
 
 
 def _prepare(desk: Desk, arguments: Arguments) -> Action:
     given = arguments.get("command")
-    command = given_command(given) if given else find_command(desk)
+    command, notice = (given_command(given), "") if given else find_command(desk)
     tests = [str(test) for test in arguments.get("tests", ())]
     if tests:
         some = command.only(tests)
@@ -83,7 +74,8 @@ def _prepare(desk: Desk, arguments: Arguments) -> Action:
         failing = tuple(sorted(outcome.failing - {""}))
         cancelled = result.stopped == "cancelled"
         verdict = None if cancelled or _ran_nothing(outcome, command) else outcome.passed
-        return ToolResult(_report(line, outcome), outcome.passed, verdict, failing, cancelled, outcome.exit_code)
+        said = _report(line, outcome) + (f"\n({notice})" if notice else "")
+        return ToolResult(said, outcome.passed, verdict, failing, cancelled, outcome.exit_code)
 
     return Action("execute", line, run, (str(desk.root),))
 
@@ -123,13 +115,6 @@ def _report(line: str, outcome: TestReport) -> str:
     if len(named) > _LISTED:
         lines.append(f"... and {len(named) - _LISTED} more")
     return fold("\n".join(lines))
-
-
-def _has_test_script(text: str) -> bool:
-    try:
-        return bool(json.loads(text)["scripts"]["test"])
-    except (ValueError, KeyError, TypeError):
-        return False
 
 
 def _text(desk: Desk, path: str) -> str:

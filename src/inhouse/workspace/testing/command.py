@@ -1,4 +1,4 @@
-"""How a repository's tests are run: which interpreter, which runner, which command. Runs nothing, knows no models."""
+"""A command that runs a repository's tests, and the one for its Python tests. Runs nothing, knows no models."""
 
 from __future__ import annotations
 
@@ -55,12 +55,17 @@ def given_command(line: str) -> TestCommand:
     return TestCommand(line, "unittest" if "unittest" in words else "other")
 
 
-def detect_command(
+def python_tests(paths: Iterable[str]) -> list[str]:
+    """The modules of Python tests among a repository's files."""
+    return [path for path in paths if path.endswith(".py") and is_test_file(path) and _is_test_module(path)]
+
+
+def python_command(
     paths: Iterable[str], read: Callable[[str], str], python: str, *, has_pytest: bool
 ) -> TestCommand | None:
     """The command for the Python tests among `paths`; None when there are none, or pytest is needed and missing."""
     known = frozenset(paths)
-    tests = [path for path in known if path.endswith(".py") and is_test_file(path) and _is_test_module(path)]
+    tests = python_tests(known)
     if not tests:
         return None
     if has_pytest:
@@ -73,12 +78,6 @@ def detect_command(
     plain = start and f"{start}/__init__.py" not in known
     where = ("-s", start, "-t", start) if plain else ()
     return TestCommand((python, "-m", "unittest", "discover", *where, "-p", "*test*.py"), "unittest")
-
-
-def interpreters(repository: Path, preferred: Sequence[Path]) -> list[Path]:
-    """Pythons that might run the tests, the most likely first: the project's environment, then `preferred`."""
-    own = [repository / name / "bin" / "python" for name in (".venv", "venv", "env", ".env")]
-    return [path for path in dict.fromkeys([*own, *preferred]) if path.exists()]
 
 
 def _is_test_module(path: str) -> bool:

@@ -32,7 +32,7 @@ class UserEnvironment:
     that the user lets commands use besides.
     """
 
-    home: Path
+    home: Path = Path("/nonexistent")
     path: tuple[Path, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     pythons: tuple[Path, ...] = ()

@@ -43,9 +43,16 @@ class Toolchains:
     own_python: Path | None = None
     home: Path = Path("/nonexistent")
 
+    @property
+    def stand_in(self) -> Path | None:
+        """Our own Python, where it is none of the user's: what it runs is to be said."""
+        theirs = {os.path.realpath(python) for python in self.pythons}
+        own = self.own_python
+        return own if own is not None and os.path.realpath(own) not in theirs else None
+
     def showing(self, python: Path) -> tuple[Path, ...]:
         """What commands must read besides for an interpreter to start: nothing, where PATH or a manager leads to it."""
-        return visible((path for path in python_paths(python) if not _covered(path, self.readable)), self.home)
+        return visible((path for path in python_paths(python) if not _shown(path, self.readable)), self.home)
 
 
 def find_toolchains(user: UserEnvironment, repository: Path) -> Toolchains:
@@ -76,7 +83,8 @@ def find_toolchains(user: UserEnvironment, repository: Path) -> Toolchains:
     folders += [path for name in PLACES for path in _named_installations(user.variables.get(name, ""), user.home)]
     path = tuple(_path(entries, answers))
     pythons = _pythons(user, path, repository)
-    folders += [path for python in pythons for path in python_paths(python) if not path.is_relative_to(repository)]
+    interpreters = [*pythons, *([user.own_python] if user.own_python else [])]
+    folders += [path for one in interpreters for path in python_paths(one) if not path.is_relative_to(repository)]
     folders += user.allow_read
     readable = visible(folders, user.home)
     variables = managers.settings(user.home, user.variables) | _handed_on(user, repository, readable)
@@ -195,6 +203,11 @@ def _handed_on(user: UserEnvironment, repository: Path, readable: Sequence[Path]
         if all(map(_VERSION_NAME.fullmatch, value.split(":"))) and not value.startswith("."):
             kept[name] = value
     return kept
+
+
+def _shown(path: Path, readable: Iterable[Path]) -> bool:
+    """Whether commands see `path`, or of it all but what is denied."""
+    return any(path.is_relative_to(place) or place.is_relative_to(path) for place in readable)
 
 
 def _covered(path: Path, readable: Iterable[Path]) -> bool:
