@@ -15,7 +15,7 @@ from tree_sitter import Node
 from inhouse.workspace.code.languages import language_of, node_text, parser
 
 _BY_TREE = frozenset({"javascript", "typescript", "tsx", "go", "rust", "java"})
-_PUNCTUATION = re.compile(r"[\s()\[\]{},;:]*")
+_PUNCTUATION = re.compile(r"[\s()\[\]{},;:`]*")
 _REQUIRE = re.compile(r"(await\s+)?(require|import)\s*\(")
 _PLAIN = re.compile(  # of a text in no known language: comments, and words that only open or close a block
     r"\s*(?:#(?!\[).*|//.*|/?\*.*|--\s.*|[\s()\[\]{},;:]*(?:else|try|finally|end|begin|do|then|fi|done)?[\s()\[\]{},;:]*)"
