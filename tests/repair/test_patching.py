@@ -32,23 +32,23 @@ def fenced(code: str) -> str:
 
 
 def test_a_function_is_replaced_and_nothing_else() -> None:
-    new = rewritten_function(TEXT, "outer", fenced("def outer(x):\n    return x + 1\n"))
+    new = rewritten_function("box.py", TEXT, "outer", fenced("def outer(x):\n    return x + 1\n"))
     assert new == TEXT.replace("    return x\n", "    return x + 1\n")
 
 
 def test_a_method_is_indented_and_keeps_its_decorators() -> None:
-    new = rewritten_function(TEXT, "Box.area", fenced("def area(self):\n    return self.size ** 2\n"))
+    new = rewritten_function("box.py", TEXT, "Box.area", fenced("def area(self):\n    return self.size ** 2\n"))
     assert new == TEXT.replace("return self.size\n", "return self.size ** 2\n")
 
 
 def test_a_whole_class_around_the_method_is_understood() -> None:
     code = "class Box:\n    def grow(self, by):\n        self.size *= by\n"
-    assert rewritten_function(TEXT, "Box.grow", fenced(code)) == TEXT.replace("+= by", "*= by")
+    assert rewritten_function("box.py", TEXT, "Box.grow", fenced(code)) == TEXT.replace("+= by", "*= by")
 
 
 def test_helpers_and_imports_come_along() -> None:
     code = "import math\nimport re\n\ndef half(x):\n    return x / 2\n\ndef outer(x):\n    return math.floor(half(x))\n"
-    new = rewritten_function(TEXT, "outer", fenced(code))
+    new = rewritten_function("box.py", TEXT, "outer", fenced(code))
     assert new.startswith("import re\nimport math\n")
     assert new.count("import re\n") == 1
     assert new.index("def half") < new.index("def outer")
@@ -57,7 +57,7 @@ def test_helpers_and_imports_come_along() -> None:
 
 def test_another_function_of_the_file_is_replaced_as_well() -> None:
     code = "def outer(x):\n    return Box().grow(x)\n\ndef grow(self, by):\n    self.size = by\n"
-    new = rewritten_function(TEXT, "Box.grow", fenced(code))
+    new = rewritten_function("box.py", TEXT, "Box.grow", fenced(code))
     assert "self.size = by" in new
     assert "return Box().grow(x)" in new
     compile(new, "x.py", "exec")
@@ -65,7 +65,7 @@ def test_another_function_of_the_file_is_replaced_as_well() -> None:
 
 def test_the_last_block_that_defines_it_counts() -> None:
     answer = fenced("def outer(x):\n    return 1\n") + fenced("def outer(x):\n    return 2\n") + fenced("outer(1)\n")
-    assert "return 2" in rewritten_function(TEXT, "outer", answer)
+    assert "return 2" in rewritten_function("box.py", TEXT, "outer", answer)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_the_last_block_that_defines_it_counts() -> None:
 )
 def test_what_cannot_be_used_is_said(answer: str, says: str) -> None:
     with pytest.raises(EditError, match=says):
-        rewritten_function(TEXT, "outer", answer)
+        rewritten_function("box.py", TEXT, "outer", answer)
 
 
 def test_lines_get_the_margin_of_those_they_replace() -> None:
@@ -95,15 +95,15 @@ def test_search_and_replace_blocks() -> None:
 
 
 def test_standard_modules_that_an_answer_only_uses_are_imported() -> None:
-    new = rewritten_function(TEXT, "outer", "```python\ndef outer(x):\n    return math.floor(re.sub('a', x.b, x))\n```")
+    answer = "```python\ndef outer(x):\n    return math.floor(re.sub('a', x.b, x))\n```"
+    new = rewritten_function("box.py", TEXT, "outer", answer)
     assert new.startswith("import re\nimport math\n\n\nclass Box")
 
 
 def test_names_that_the_file_gives_a_value_are_no_modules() -> None:
     text = "def outer(string):\n    return string\n"
-    assert rewritten_function(text, "outer", fenced("def outer(string):\n    return string.strip()\n")).startswith(
-        "def"
-    )
+    answer = fenced("def outer(string):\n    return string.strip()\n")
+    assert rewritten_function("box.py", text, "outer", answer).startswith("def")
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ def test_names_that_the_file_gives_a_value_are_no_modules() -> None:
     ids=["function", "no fence", "whole file", "corrected itself"],
 )
 def test_functions_of_an_answer_replace_those_of_the_file(answer: str) -> None:
-    assert rewritten_file(TEXT, answer) == TEXT.replace("    return x\n", "    return 2 * x\n")
+    assert rewritten_file("box.py", TEXT, answer) == TEXT.replace("    return x\n", "    return 2 * x\n")
 
 
 def test_an_answer_without_any_function_of_the_file_is_refused() -> None:
     with pytest.raises(EditError, match="no function of the file"):
-        rewritten_file(TEXT, "I cannot find it.")
+        rewritten_file("box.py", TEXT, "I cannot find it.")

@@ -122,7 +122,7 @@ def alone(client: ChatClient, bug: Bug) -> Result:
     seconds = time.monotonic() - started
     said, usage = answer.message.content, answer.usage
     try:
-        new = patching.rewritten_file(text, said)
+        new = patching.rewritten_file(bug.path, text, said)
         repaired = passes(bug, {bug.path: new})
         note = "repaired" if repaired else "unchanged" if new == text else "tests fail"
     except EditError as error:

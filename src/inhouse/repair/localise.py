@@ -15,6 +15,9 @@ from typing import Literal
 
 from inhouse.repair.spectrum import spectrum
 from inhouse.workspace import source
+from inhouse.workspace.code.functions import declared, find, is_understood, syntax_error, test_lines
+from inhouse.workspace.code.functions import functions as functions_in
+from inhouse.workspace.source import Function
 from inhouse.workspace.testing.calls import Call, Calls
 from inhouse.workspace.testing.report import Failure, Place
 
@@ -57,12 +60,13 @@ class Evidence:
 
 def suspects(evidence: Evidence) -> list[Suspect]:
     """The likeliest places of the fault, at most MAX_SUSPECTS. Empty when nothing points anywhere."""
-    functions = [
-        f for path, text in evidence.texts.items() if path.endswith(".py") for f in source.functions(path, text)
-    ]
+    functions = [f for path, text in evidence.texts.items() for f in functions_in(path, text)]
     ranked = _functions(evidence, functions)
     ranked += _statements(evidence, functions, ranked)
-    ranked += _pieces(evidence)
+    ranked += _pieces(evidence, functions)
+    if not ranked:  # of a language whose calls cannot be recorded: what the words are about
+        said = "\n".join([evidence.problem, *(failure.message for failure in evidence.failures), *evidence.test_texts])
+        ranked = described(said, {path: text for path, text in evidence.texts.items() if not path.endswith(".py")})
     ranked.sort(key=lambda suspect: -suspect.score)
     return ranked[:MAX_SUSPECTS]
 
@@ -72,8 +76,8 @@ def described(problem: str, texts: Mapping[str, str]) -> list[Suspect]:
 
     A word weighs the more the fewer functions have it (inverse document frequency), and twice in a function's name.
     """
-    found = [f for path, text in texts.items() if path.endswith(".py") for f in source.functions(path, text)]
-    names = [_words(f"{f.name} {f.path.removesuffix('.py')}") for f in found]
+    found = [f for path, text in texts.items() for f in functions_in(path, text)]
+    names = [_words(f"{f.name} {f.path.rpartition('.')[0]}") for f in found]
     words = [name | _words(f.text(texts[f.path])) for f, name in zip(found, names, strict=True)]
     wanted = _words(problem)
     counts = {word: sum(word in all_of for all_of in words) for word in wanted}
@@ -90,7 +94,7 @@ def described(problem: str, texts: Mapping[str, str]) -> list[Suspect]:
     return sorted(ranked, key=lambda suspect: -suspect.score)[:MAX_SUSPECTS]
 
 
-def _functions(evidence: Evidence, functions: list[source.Function]) -> list[Suspect]:
+def _functions(evidence: Evidence, functions: list[Function]) -> list[Suspect]:
     ran = spectrum(evidence.calls, evidence.failures)
     near = {} if ran else _near_tests(evidence.test_texts, functions)
     raised = _raised_at(evidence)
@@ -105,7 +109,7 @@ def _functions(evidence: Evidence, functions: list[source.Function]) -> list[Sus
         named = 1.0 if re.search(rf"\b{re.escape(function.short_name)}\b", evidence.problem) else 0.0
         if not evident and (ran or not named):
             continue
-        shared = len(problem & (_words(function.name) | _words(function.path.rpartition("/")[2].removesuffix(".py"))))
+        shared = len(problem & (_words(function.name) | _words(function.path.rpartition("/")[2].partition(".")[0])))
         score = evident + 0.4 * named + 0.1 * min(shared, 3) + 0.1 * (function.short_name in tested)
         score += 0.02 * min(function.last - function.first, 10)  # short functions hold few faults
         calls = tuple(c for made in evidence.calls.calls.values() for c in made if (c.path, c.line) == place)
@@ -126,7 +130,7 @@ def _raised_at(evidence: Evidence) -> frozenset[Place]:
     return frozenset(place for place in innermost if place is not None)
 
 
-def _in_traceback(function: source.Function, failures: Sequence[Failure], raised: frozenset[Place]) -> float:
+def _in_traceback(function: Function, failures: Sequence[Failure], raised: frozenset[Place]) -> float:
     """1.5 for the function that an exception came out of, 0.5 for one with a frame further out."""
     own = [place for place in raised if place.path == function.path and function.first <= place.line <= function.last]
     if own:
@@ -135,9 +139,9 @@ def _in_traceback(function: source.Function, failures: Sequence[Failure], raised
     return 0.5 if any(function.first <= place.line <= function.last for place in places) else 0.0
 
 
-def _near_tests(test_texts: Sequence[str], functions: list[source.Function]) -> dict[tuple[str, int], float]:
+def _near_tests(test_texts: Sequence[str], functions: list[Function]) -> dict[tuple[str, int], float]:
     """By the call graph, as far as names tell: 0.6 for what the failing tests name, less for each step further."""
-    by_name: dict[str, list[source.Function]] = {}
+    by_name: dict[str, list[Function]] = {}
     for function in functions:
         by_name.setdefault(function.short_name, []).append(function)
         if function.owner and function.short_name in ("__init__", "__post_init__"):
@@ -152,36 +156,44 @@ def _near_tests(test_texts: Sequence[str], functions: list[source.Function]) -> 
     return scores
 
 
-def _statements(evidence: Evidence, functions: list[source.Function], ranked: list[Suspect]) -> list[Suspect]:
+def _statements(evidence: Evidence, functions: list[Function], ranked: list[Suspect]) -> list[Suspect]:
     """Module-level statements (constants, tables, patterns) that suspected functions use, at half their score."""
     scores = {(suspect.path, suspect.first): suspect.score for suspect in ranked}
     found = []
     for path in sorted({suspect.path for suspect in ranked}):
-        tree = source.parse(evidence.texts[path])
-        for node in tree.body if tree else ():
-            names = sorted(source.assigned(node) - {"__all__"})
+        for names, first, last in declared(path, evidence.texts[path]):
             users = [
                 scores.get((f.path, f.first), 0.0)
                 for f in functions
                 if f.path == path and f.mentions.intersection(names)
             ]
             if max(users, default=0.0) > 0:
-                last = node.end_lineno or node.lineno
-                found.append(Suspect(path, names[0], "lines", node.lineno, last, 0.5 * max(users)))
+                found.append(Suspect(path, names[0], "lines", first, last, 0.5 * max(users)))
     return found
 
 
-def _pieces(evidence: Evidence) -> list[Suspect]:
-    """Pieces of files that are not Python, or of Python that does not parse: around named lines, or by shared words."""
-    texts = {p: t for p, t in evidence.texts.items() if not p.endswith(".py") or source.parse(t) is None}
-    named = [place for failure in evidence.failures for place in failure.places if place.path in texts]
+def _pieces(evidence: Evidence, functions: list[Function]) -> list[Suspect]:
+    """Pieces of what is in no function: around lines that failures name, or by shared words.
+
+    Of files in which no functions can be told, and, in other languages than Python, of what stands outside of them.
+    """
+    unread = {p for p, t in evidence.texts.items() if not is_understood(p) or syntax_error(p, t) is not None}
+    texts = {p: t for p, t in evidence.texts.items() if p in unread or not p.endswith(".py")}
+    inside = {(f.path, line) for f in functions if f.path not in unread for line in range(f.first, f.last + 1)}
+    for path, text in texts.items():  # a patch that changes a test would repair nothing
+        inside |= {(path, line) for first, last in test_lines(path, text) for line in range(first, last + 1)}
+    named = [
+        place
+        for failure in evidence.failures
+        for place in failure.places
+        if place.path in texts and (place.path, place.line) not in inside
+    ]
     found = {}
     for index, place in enumerate(dict.fromkeys(reversed(named))):
         piece = _piece(texts[place.path], place, 1.0 / (1 + index))
         found[piece.path, piece.first] = piece
     said = _words(evidence.problem) | {word for failure in evidence.failures for word in _words(failure.message)}
-    python = any(path.endswith(".py") and path not in texts for path in evidence.texts)
-    if not found and not python:
+    if not found and not functions:
         for path, text in texts.items():
             lines = text.split("\n")
             for first in range(1, len(lines) + 1, _WINDOW // 2):
@@ -204,8 +216,8 @@ def shifted(suspect: Suspect, text: str) -> Suspect | None:
     if suspect.kind == "lines":
         count = text.count("\n") + 1
         return suspect if suspect.last <= count else None
-    match = [f for f in source.functions(suspect.path, text) if f.name == suspect.name]
-    return replace(suspect, first=match[-1].first, last=match[-1].last) if match else None
+    match = find(suspect.path, text, suspect.name, suspect.first)
+    return replace(suspect, first=match.first, last=match.last) if match else None
 
 
 def _names(text: str) -> frozenset[str]:

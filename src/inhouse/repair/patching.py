@@ -10,6 +10,7 @@ import ast
 import sys
 import textwrap
 
+from inhouse.repair import tree_patching
 from inhouse.workspace import source
 from inhouse.workspace.edits import EditError, apply_search_replace, fenced_blocks, search_replace_blocks
 from inhouse.workspace.indentation import fitted
@@ -17,9 +18,14 @@ from inhouse.workspace.lines import margin
 from inhouse.workspace.splice import even, laid_out, replace_function
 
 
-def rewritten_function(text: str, name: str, answer: str) -> str:
-    """`text` with function `name` replaced as the answer says. Raises EditError, worded for the model."""
+def rewritten_function(path: str, text: str, name: str, answer: str, first: int | None = None) -> str:
+    """`text` with function `name` replaced as the answer says. Raises EditError, worded for the model.
+
+    `first` is the line at which it begins, where several functions share a name.
+    """
     blocks = fenced_blocks(answer)
+    if not path.endswith(".py"):
+        return tree_patching.rewritten(path, text, name, blocks, first)
     code = _defining(blocks, name.rpartition(".")[2])
     if code is None:
         raise EditError(f"there is no code block that defines {name}; write the whole function in one block")
@@ -30,19 +36,22 @@ def rewritten_function(text: str, name: str, answer: str) -> str:
     return _with_modules(_with_imports(new, code), code)
 
 
-def rewritten_file(text: str, answer: str) -> str:
+def rewritten_file(path: str, text: str, answer: str) -> str:
     """`text` with every function of it that the answer defines replaced; of several versions the last counts.
 
-    Raises EditError when the answer defines none of them, or not in Python.
+    Raises EditError when the answer defines none of them, or not in the file's language.
     """
     blocks = fenced_blocks(answer) or [answer]
-    names = {function.name for function in source.functions("", text)}
-    defined = [f.name for block in blocks for f in source.functions("", even(block)) if f.name in names]
+    if path.endswith(".py"):
+        names = {function.name for function in source.functions("", text)}
+        defined = [f.name for block in blocks for f in source.functions("", even(block)) if f.name in names]
+    else:
+        defined = tree_patching.defined(path, text, blocks)
     if not defined:
         raise EditError("the answer defines no function of the file; write one whole function in one block")
-    fenced = answer if fenced_blocks(answer) else f"```python\n{answer}\n```"
+    fenced = answer if fenced_blocks(answer) else f"```\n{answer}\n```"
     for name in dict.fromkeys(defined):
-        text = rewritten_function(text, name, fenced)
+        text = rewritten_function(path, text, name, fenced)
     return text
 
 

@@ -7,8 +7,6 @@ begun for the model: a small model then writes the function and nothing else.
 
 from __future__ import annotations
 
-import ast
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +14,9 @@ from inhouse.client.types import Message
 from inhouse.repair import answer_grammar, line_edits
 from inhouse.repair.answer_grammar import DIVIDER, REPLACE, SEARCH
 from inhouse.repair.localise import Suspect
-from inhouse.workspace import source
+from inhouse.workspace.code import functions
 from inhouse.workspace.lines import lines_of
+from inhouse.workspace.source import Function
 from inhouse.workspace.testing.calls import Call
 from inhouse.workspace.testing.report import Failure
 
@@ -28,7 +27,7 @@ LONG_FUNCTION = 80  # lines; longer ones are edited by SEARCH/REPLACE instead of
 
 PLAIN_FILE = 24_000  # characters; longer files are not asked about as a whole
 
-_PYTHON = "```python\n"
+_PYTHON = "```python\n"  # of tests that are written for the user
 _MAX_CALLS = 6  # shown of a suspect
 _MAX_NEIGHBOURS = 6  # functions shown by their signature
 _MAX_PROBLEM = 4000  # characters
@@ -60,7 +59,7 @@ def shared(problem: str, failures: Sequence[tuple[Failure, str]], overview: str 
     parts = ["A program has a bug.", *([overview] if overview else []), f"Problem: {problem.strip()[:_MAX_PROBLEM]}"]
     for failure, test in failures:
         if test:
-            parts.append(f"This test fails:\n{_fenced(test)}")
+            parts.append(f"This test fails:\n{_fenced(test, _language_of(failure))}")
         parts.append(
             f"It says:\n{_fenced(failure.message, '')}" if test else f"The tests say:\n{_fenced(failure.message, '')}"
         )
@@ -71,12 +70,11 @@ def for_suspect(
     common: str, suspect: Suspect, texts: Mapping[str, str], earlier: Sequence[Earlier], *, explain: bool
 ) -> Prompt:
     """Ask for a new version of a suspect. With `explain`, the model says what is wrong before it writes code."""
-    text = texts[suspect.path]
+    text, language = texts[suspect.path], functions.fence(suspect.path)
     parts = [common, *_surroundings(suspect, texts), _code(suspect, text)]
     for attempt in earlier:
-        parts.append(
-            f"This version was tried:\n{_fenced(attempt.code)}\nThe test still failed:\n{_fenced(attempt.result, '')}"
-        )
+        tried, said = _fenced(attempt.code, language), _fenced(attempt.result, "")
+        parts.append(f"This version was tried:\n{tried}\nThe test still failed:\n{said}")
     if suspect.kind == "lines":
         ask, prefill = "Write the corrected version of exactly these lines.", _opening(suspect)
         grammar = answer_grammar.code_block(prefill)
@@ -88,8 +86,8 @@ def for_suspect(
         prefill, grammar = SEARCH, answer_grammar.replacement(suspect_text(suspect, text).split("\n"))
     else:
         ask = f"Write the corrected version of `{suspect.name}`, whole, so that the test passes."
-        head = _head(suspect, text)
-        prefill, grammar = _PYTHON + head, answer_grammar.code_block(_PYTHON, head)
+        head = functions.head(suspect.path, text, _function(suspect, text))
+        prefill, grammar = _opening(suspect) + head, answer_grammar.code_block(_opening(suspect), head)
     if explain:
         parts.append(f"{ask} First say in one or two sentences what is wrong, then write one code block.")
         return Prompt(_messages(parts), "", ("\n```\n",))
@@ -118,23 +116,25 @@ def for_line(common: str, suspect: Suspect, texts: Mapping[str, str], line: int 
 def plain(problem: str, path: str, text: str) -> tuple[Message, ...]:
     """The question that somebody without tools would ask: the problem and the file, no tests, no hints."""
     said = (
-        f"A program has a bug.\n\nProblem: {problem.strip()[:_MAX_PROBLEM]}\n\nThe file {path}:\n{_fenced(text)}\n\n"
-        "Find the bug and write the corrected function, whole, in one Python code block."
+        f"A program has a bug.\n\nProblem: {problem.strip()[:_MAX_PROBLEM]}\n\nThe file {path}:\n"
+        f"{_fenced(text, functions.fence(path))}\n\n"
+        f"Find the bug and write the corrected function, whole, in one {functions.language_name(path)} code block."
     )
     return (Message("system", SYSTEM), Message("user", said))
 
 
 def anew(common: str, suspect: Suspect, texts: Mapping[str, str]) -> Prompt:
     """Ask for a documented function from its description alone: who does not see the wrong line cannot copy it."""
-    head = _head(suspect, texts[suspect.path])
-    function = _function(suspect, texts[suspect.path])
+    language, function = functions.fence(suspect.path), _function(suspect, texts[suspect.path])
+    head = functions.head(suspect.path, texts[suspect.path], function)
     around = _neighbours(function, texts)
-    parts = [common, *([f"Available in the program:\n{_fenced(around)}"] if around else [])]
+    parts = [common, *([f"Available in the program:\n{_fenced(around, language)}"] if around else [])]
     parts.append(
         f"The implementation of `{suspect.name}` in {suspect.path} is wrong and will be replaced. This is what it "
-        f"should do:\n{_fenced(head)}\n\nWrite `{suspect.name}` anew, whole, so that the test passes."
+        f"should do:\n{_fenced(head, language)}\n\nWrite `{suspect.name}` anew, whole, so that the test passes."
     )
-    return Prompt(_messages(parts), _PYTHON + head, ("\n```",), answer_grammar.code_block(_PYTHON, head))
+    opening = _opening(suspect)
+    return Prompt(_messages(parts), opening + head, ("\n```",), answer_grammar.code_block(opening, head))
 
 
 def for_test(common: str, suspect: Suspect, texts: Mapping[str, str], examples: Sequence[str], opening: str) -> Prompt:
@@ -155,14 +155,12 @@ def for_test(common: str, suspect: Suspect, texts: Mapping[str, str], examples: 
 
 def is_documented(suspect: Suspect, text: str) -> bool:
     """Whether a suspect is a function, and says what it should do."""
-    tree = source.parse(text)
-    node = source.find_node(tree, suspect.name) if tree and suspect.kind == "function" else None
-    return node is not None and len(ast.get_docstring(node) or "") > 0 and len(node.body) > 1
+    return suspect.kind == "function" and functions.is_documented(suspect.path, text, _function(suspect, text))
 
 
 def suspect_text(suspect: Suspect, text: str) -> str:
     """The suspect's lines, at the left margin."""
-    function = source.Function(suspect.path, suspect.name, suspect.first, suspect.last, frozenset())
+    function = Function(suspect.path, suspect.name, suspect.first, suspect.last, frozenset())
     return function.text(text)
 
 
@@ -171,35 +169,22 @@ def _messages(parts: Sequence[str]) -> tuple[Message, ...]:
 
 
 def _opening(suspect: Suspect) -> str:
-    return _PYTHON if suspect.path.endswith(".py") else "```\n"
-
-
-def _head(suspect: Suspect, text: str) -> str:
-    """The function down to its first statement, so that the answer is that function and has its signature."""
-    tree = source.parse(text)
-    node = source.find_node(tree, suspect.name) if tree else None
-    if node is None:
-        return f"def {suspect.name.rpartition('.')[2]}("
-    statements = node.body[1:] if len(node.body) > 1 and ast.get_docstring(node) is not None else node.body
-    lines = lines_of(text)[node.lineno - 1 : statements[0].lineno - 1]
-    head = textwrap.dedent("\n".join(lines))
-    if statements[0].lineno == node.lineno or "```" in head:  # all on one line, or it would close the block
-        return source.signature(node).partition("(")[0] + "("
-    return head + "\n"
+    return f"```{functions.fence(suspect.path)}\n"
 
 
 def _surroundings(suspect: Suspect, texts: Mapping[str, str]) -> list[str]:
     """What one needs beside a suspect's code to change it: the same in all questions about it."""
-    text = texts[suspect.path]
+    text, language = texts[suspect.path], functions.fence(suspect.path)
     if suspect.kind == "lines":
-        around = _users(suspect, text) if suspect.path.endswith(".py") else ""
-        return [f"In {suspect.path}, these lines are used by:\n{_fenced(around)}"] if around else []
+        around = _users(suspect, text)
+        return [f"In {suspect.path}, these lines are used by:\n{_fenced(around, language)}"] if around else []
     function = _function(suspect, text)
     parts = []
     if around := _neighbours(function, texts):
-        parts.append(f"Available in the program:\n{_fenced(around)}")
-    if function.owner and (outline := source.class_outline(text, function.owner, function.short_name)):
-        parts.append(f"The class:\n{_fenced(outline)}")
+        parts.append(f"Available in the program:\n{_fenced(around, language)}")
+    outline = functions.class_outline(suspect.path, text, function.owner, function.short_name) if function.owner else ""
+    if outline:
+        parts.append(f"The class:\n{_fenced(outline, language)}")
     if suspect.calls:
         parts.append(
             f"During the failing test `{suspect.name}` was called like this:\n{_fenced(_calls(suspect.calls), '')}"
@@ -208,42 +193,49 @@ def _surroundings(suspect: Suspect, texts: Mapping[str, str]) -> list[str]:
 
 
 def _code(suspect: Suspect, text: str) -> str:
-    code = suspect_text(suspect, text)
+    code = _fenced(suspect_text(suspect, text), functions.fence(suspect.path))
     if suspect.kind == "lines":
-        return f"In {suspect.path}:\n{_fenced(code, 'python' if suspect.path.endswith('.py') else '')}"
+        return f"In {suspect.path}:\n{code}"
     what = "method" if "." in suspect.name else "function"
-    return f"The {what} `{suspect.name}` in {suspect.path}:\n{_fenced(code)}"
+    return f"The {what} `{suspect.name}` in {suspect.path}:\n{code}"
 
 
-def _function(suspect: Suspect, text: str) -> source.Function:
-    found = source.functions(suspect.path, text)
+def _function(suspect: Suspect, text: str) -> Function:
+    found = functions.functions(suspect.path, text)
     return next(f for f in found if f.name == suspect.name and f.first == suspect.first)
 
 
-def _neighbours(function: source.Function, texts: Mapping[str, str]) -> str:
+def _neighbours(function: Function, texts: Mapping[str, str]) -> str:
     """Signatures of the program's functions that the suspect calls, and the constants of its module that it uses."""
     found = []
     text = texts[function.path]
-    tree = source.parse(text)
     lines = lines_of(text)
-    for node in tree.body if tree else ():
-        if function.mentions & source.assigned(node):
-            found.append("\n".join(lines[node.lineno - 1 : node.end_lineno]))
-    beside = [source.outline(text, f.name) for f in source.functions(function.path, text) if f.owner is None]
+    for names, first, last in functions.declared(function.path, text):
+        if function.mentions.intersection(names):
+            found.append("\n".join(lines[first - 1 : last]))
+    own = functions.functions(function.path, text)
+    beside = [functions.outline(function.path, text, f) for f in own if f.owner is None]
+    mark = "#" if function.path.endswith(".py") else "//"
     for path, other in texts.items():
-        for near in source.functions(path, other) if path.endswith(".py") else ():
+        for near in functions.functions(path, other):
             same_class = near.owner is not None and near.owner == function.owner
             if near.short_name in function.mentions and not same_class and near.name != function.name:
-                outlined = source.outline(other, near.name)
-                found.append(f"# {path}: {near.owner}\n{outlined}" if near.owner else f"# {path}\n{outlined}")
-    own = source.outline(text, function.name)
-    found += [f"# {function.path}\n{outlined}" for outlined in beside if outlined != own]
+                outlined = functions.outline(path, other, near)
+                found.append(f"{mark} {path}: {near.owner}\n{outlined}" if near.owner else f"{mark} {path}\n{outlined}")
+    shown = functions.outline(function.path, text, function)
+    found += [f"{mark} {function.path}\n{outlined}" for outlined in beside if outlined != shown]
     return "\n".join(list(dict.fromkeys(found))[:_MAX_NEIGHBOURS])
 
 
 def _users(suspect: Suspect, text: str) -> str:
-    users = [f for f in source.functions(suspect.path, text) if suspect.name in f.mentions]
+    users = [f for f in functions.functions(suspect.path, text) if suspect.name in f.mentions]
     return "\n\n".join(f.text(text) for f in users[:2])
+
+
+def _language_of(failure: Failure) -> str:
+    """The language of a failing test, by the file that it is in."""
+    files = [failure.id.split("::")[0], *(place.path for place in failure.places)]
+    return next((mark for path in files if (mark := functions.fence(path))), "python")
 
 
 def _calls(calls: Sequence[Call]) -> str:

@@ -20,8 +20,8 @@ from inhouse.repair.harness import Harness, is_better, is_repaired
 from inhouse.repair.localise import Suspect, shifted
 from inhouse.repair.prompts import Earlier
 from inhouse.repair.strategy import Question, Round
-from inhouse.workspace import source
 from inhouse.workspace.checkout import Patch
+from inhouse.workspace.code import functions
 from inhouse.workspace.edits import EditError
 from inhouse.workspace.testing.report import TestReport
 
@@ -260,15 +260,15 @@ def _applied(suspect: Suspect, text: str, ask: Question, reply: Reply) -> str:
     if ask.style == "line":
         new = line_edits.changed(suspect, text, reply.text)
     elif ask.style == "plain":
-        new = patching.rewritten_file(text, reply.text)
+        new = patching.rewritten_file(suspect.path, text, reply.text)
     elif suspect.kind == "function" and "<<<<<<< SEARCH" in reply.text:
         new = patching.edited(text, reply.text)
     elif suspect.kind == "function":
-        new = patching.rewritten_function(text, suspect.name, reply.text)
+        new = patching.rewritten_function(suspect.path, text, suspect.name, reply.text, suspect.first)
     else:
         new = patching.rewritten_lines(text, suspect.first, suspect.last, reply.text)
-    if suspect.path.endswith(".py") and source.parse(text) is not None and (problem := source.syntax_error(new)):
-        raise EditError(f"the new code is not valid Python ({problem})")
+    if functions.syntax_error(suspect.path, text) is None and (problem := functions.syntax_error(suspect.path, new)):
+        raise EditError(f"the new code is not valid {functions.language_name(suspect.path)} ({problem})")
     return new
 
 
@@ -278,7 +278,7 @@ def _same(path: str, new: str, old: str) -> bool:
 
 def _normal(path: str, text: str) -> str:
     """What two versions have in common that differ in comments, docstrings or layout alone."""
-    plain = source.without_comments(text) if path.endswith(".py") else None
+    plain = functions.normal_form(path, text)
     return f"{path}\0{plain if plain is not None else text.strip()}"
 
 

@@ -10,8 +10,8 @@ import ast
 import re
 import textwrap
 
-from inhouse.workspace import edits, source
-from inhouse.workspace.code import splicing, trees
+from inhouse.workspace import source
+from inhouse.workspace.code import trees
 from inhouse.workspace.code.languages import language_of
 from inhouse.workspace.source import Function
 
@@ -146,13 +146,3 @@ def mentioned(path: str, text: str) -> frozenset[str]:
         tree = source.parse(text)
         return source.mentioned(tree) if tree else frozenset(re.findall(r"\w+", text))
     return frozenset(re.findall(r"[\w$]+", text))
-
-
-def replace_function(path: str, text: str, name: str, code: str, first: int | None = None) -> str:
-    """`text` with the function `name` as `code` defines it, in the file's own form and layout.
-
-    `code` may hold more than the function. Raises EditError when it does not parse or lacks the function.
-    """
-    if path.endswith(".py"):
-        return edits.replace_function(text, name, code)
-    return splicing.replace_function(path, text, name, code, first)

@@ -58,26 +58,6 @@ def read_answer(path: str, code: str, name: str) -> tuple[Parsed, Definition] | 
     return None
 
 
-def replace_function(path: str, text: str, name: str, code: str, first: int | None = None) -> str:
-    """`text` with the function `name` (that begins at line `first`, where several have it) as `code` defines it.
-
-    Raises EditError when there is no such function, or when `code` does not parse or lacks it.
-    """
-    file = trees.parsed(path, text)
-    old = file.find(name, first) if file is not None else None
-    if file is None or old is None:
-        raise EditError(f"there is no function {name} in the file")
-    answer = read_answer(path, code, name)
-    if answer is None:
-        raise EditError(f"the code block does not define {name.rpartition('.')[2]}; write the whole function")
-    new = put_in(file, old, *answer)
-    checked = trees.parsed(path, new)
-    if checked is not None and trees.errors(checked) > trees.errors(file):
-        kind = trees.NAMES[file.language]
-        raise EditError(f"the new code of {name} is not valid {kind} (line {checked.error})")
-    return new
-
-
 def put_in(file: Parsed, old: Definition, answer: Parsed, new: Definition) -> str:
     """The file's text with `old` as `new` has it."""
     target = old.value if old.shape == "value" else old.whole
