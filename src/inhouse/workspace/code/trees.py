@@ -182,12 +182,12 @@ def class_outline(file: Parsed, owner: str, leave_out: str) -> str:
 
 def declared(file: Parsed) -> list[tuple[tuple[str, ...], int, int]]:
     """Constants, tables and the like at a file's top: their names, first and last line. No functions, no imports."""
-    named = {one.whole.start_byte for one in file.functions}
+    inside = [one.whole.start_byte for one in file.functions]
     found = []
     for node in file.root.named_children:
         inner = node.child_by_field_name("declaration") if node.type == "export_statement" else None
         inner = inner or node
-        if inner.type in _IMPORTS or inner.start_byte in named:
+        if inner.type in _IMPORTS or any(inner.start_byte <= start < inner.end_byte for start in inside):
             continue
         if names := _bound(inner):
             found.append((names, int(node.start_point[0]) + 1, int(node.end_point[0]) + 1))
