@@ -119,6 +119,8 @@ class Acting:
         return self._answer(call, "other", ToolResult(text, ok=False), started)
 
     def _run(self, call: ToolCall, action: Action) -> ToolResult:
+        if action.kind == "edit":
+            self.journal.cover(action.targets)
         control = Control(self.cancelled, lambda text: self.on_step(Printed(call.id, text)))
         try:
             return action.run(control)

@@ -35,6 +35,7 @@ class Journal:
     def __init__(self, session: Session, root: Path) -> None:
         self.session = session
         self.state: State = state_of(session.records)
+        self._root = root
         self._shadow = Shadow(root, session.checkpoints)
 
     def message(
@@ -102,6 +103,17 @@ class Journal:
         added = [change.path for change in changes if change.status == "A"]
         self._add("checkpoint", tree=tree, call=call, title=title, paths=list(paths), added=added)
         return tree, paths
+
+    def cover(self, targets: Sequence[str]) -> None:
+        """Have the checkpoints hold files, by their real paths, that are about to be edited and that git may ignore."""
+        state = self.state
+        inside = [target for target in targets if Path(target).is_relative_to(self._root)]
+        paths = [Path(target).relative_to(self._root).as_posix() for target in inside]
+        named = dict.fromkeys([state.first_checkpoint, state.evidence.start, state.last_checkpoint])
+        known = [checkpoint for checkpoint in named if checkpoint]
+        renamed = dict(zip(known, self._shadow.cover(paths, known), strict=True))
+        if any(old != new for old, new in renamed.items()):
+            self._add("covered", checkpoints=renamed)
 
     def undo(self, count: int = 1) -> list[Change]:
         """Take back the last calls that changed files. Raises WorkspaceError where that cannot be done."""

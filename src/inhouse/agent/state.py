@@ -64,6 +64,11 @@ class State:
             self.evidence.finished()
         elif kind == "checkpoint":
             self._checkpoint(record)
+        elif kind == "covered":
+            named = record["checkpoints"]  # those of before, and what takes their place
+            self.first_checkpoint = named.get(self.first_checkpoint, self.first_checkpoint)
+            self.last_checkpoint = named.get(self.last_checkpoint, self.last_checkpoint)
+            self.evidence.start = named.get(self.evidence.start, self.evidence.start)
         elif kind == "undone":
             del self.changes[len(self.changes) - record["count"] :]
             self.last_checkpoint = record["tree"]
