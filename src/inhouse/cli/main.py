@@ -1,5 +1,7 @@
 """The `inhouse` command: finds the sub-command, runs it, and turns what goes wrong into one line and an exit code.
 
+Whatever the streams of the process are (closed, a full disk, an encoding without letters), no traceback is shown.
+
 Exit codes: 0 done; 1 an error meant for the user; 2 wrong usage; 130 interrupted; 141 the reader of a pipe went away.
 Only the module of the command that was asked for is loaded, so that help and usage errors come at once.
 """
@@ -7,8 +9,12 @@ Only the module of the command that was asked for is loaded, so that help and us
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import importlib
+import io
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -63,30 +69,90 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process's own) and returns the exit code."""
+    _usable_streams()
     try:
         args = _parse(sys.argv[1:] if argv is None else argv)
-        code: int = importlib.import_module(f"inhouse.cli.{args.command}").run(args)
+        run = importlib.import_module(f"inhouse.cli.{args.command}").run
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on, there is something to put away
+        code: int = run(args)
         sys.stdout.flush()
         return code
     except InhouseError as error:
         return _failed(str(error))
     except BrokenPipeError:
-        # Python flushes stdout once more at its end: let that go nowhere, quietly.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 141
     except OSError as error:
-        if error.filename is None:
-            raise
-        return _failed(f"{error.filename}: {error.strerror}; check the path and its permissions")
+        return _failed(_of_the_system(error))
     except KeyboardInterrupt:
         return 130
+    except MemoryError:
+        return _failed("the memory of this machine does not suffice; take a smaller model, or less --context")
+    except Exception as error:
+        if os.environ.get("INHOUSE_DEBUG"):
+            raise
+        said = " ".join(str(error).split())[:200]
+        return _failed(
+            f"an error that was not foreseen ({type(error).__name__}: {said}); run again with INHOUSE_DEBUG=1 for the "
+            "traceback, and please report it"
+        )
+
+
+def _usable_streams() -> None:
+    """See that what is printed can be: closed streams lead to /dev/null, and no character is an error."""
+    for descriptor in range(3):  # in this order: a file that is opened gets the lowest number that is free
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    """Python flushes stdout once more at its end: let that go nowhere, quietly."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _of_the_system(error: OSError) -> str:
+    said = error.strerror or str(error) or type(error).__name__
+    if error.errno in _FULL:
+        _forget_output()
+        where = error.filename or "standard output, or a file of this program"
+        return f"{_name(where)}: {said}; free some space, or let INHOUSE_HOME name a folder on another disk"
+    if error.filename is None:
+        return f"{said}; run again with INHOUSE_DEBUG=1 for the place" if not os.environ.get("INHOUSE_DEBUG") else said
+    return f"{_name(error.filename)}: {said}; check the path and its permissions"
+
+
+def _name(name: object) -> str:
+    """A file's name, in whatever shape an error has it."""
+    return os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else str(name)
 
 
 def _failed(message: str) -> int:
-    print("inhouse:", " ".join(message.split()), file=sys.stderr)
+    """Say what went wrong in one line in which nothing moves a terminal's cursor."""
+    line = "".join(one if one.isprintable() else _escaped(one) for one in " ".join(message.split()))
+    with contextlib.suppress(OSError):
+        print("inhouse:", line, file=sys.stderr, flush=True)
     return 1
+
+
+def _escaped(character: str) -> str:
+    """A control character, or a byte of a name that is no UTF-8 (which Python keeps as a surrogate)."""
+    code = ord(character)
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character.encode("unicode_escape").decode()
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
