@@ -20,6 +20,7 @@ from inhouse.agent.permissions import Permissions
 from inhouse.agent.steps import Called, Calling, Changed, OnStep, Printed, Warned
 from inhouse.agent.tools.base import Action, AgentTool, CallError, Control, Kind, ToolResult, read_arguments
 from inhouse.agent.verdict import challenge
+from inhouse.client.shape import unicode_text
 from inhouse.client.types import Message, ToolCall
 from inhouse.errors import InhouseError
 from inhouse.workspace.edits import EditError
@@ -172,7 +173,7 @@ class Acting:
         seconds = round(time.monotonic() - started, 3)
         self.call = CallRecord(kind, result.ok, result.exit_code)
         self.on_step(Called(call.id, call.name, result.ok, result.text, seconds, kind, result.exit_code))
-        return Message("tool", result.text, tool_call_id=call.id, name=call.name)
+        return Message("tool", unicode_text(result.text), tool_call_id=call.id, name=call.name)
 
 
 def shows_something(command: str) -> bool:

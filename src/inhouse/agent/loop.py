@@ -27,6 +27,7 @@ from inhouse.agent.tools.symbols import symbols_tool
 from inhouse.agent.tools.tests import tests_tool
 from inhouse.agent.tools.view import search_tool, view_tool
 from inhouse.agent.verdict import verdict
+from inhouse.client.shape import unicode_text
 from inhouse.client.types import ChatClient, Message, Sampling, Usage
 from inhouse.errors import ContextLengthError
 from inhouse.workspace.overview import map_tokens, overview
@@ -120,7 +121,7 @@ class Agent:
         if prompt is not None:
             first = not self.journal.state.messages
             text = briefing.first_message(self.desk, prompt, self._overview(prompt)) if first else prompt
-            self.journal.message(Message("user", text), prompt)
+            self.journal.message(Message("user", unicode_text(text)), unicode_text(prompt))
         acting = Acting(self.desk, self.tools, self.permissions, self.journal, self.on_step, cancelled)
         reason, text = self._work(turn, acting, self._asking(cancelled))
         return self._ended(turn, acting, reason, text)

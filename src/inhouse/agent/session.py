@@ -60,14 +60,20 @@ class Session:
         id = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{secrets.token_hex(3)}"
         header = Header(id, str(repo), now, model, system, forked_from)
         folder = home / id
-        folder.mkdir(parents=True, mode=0o700)
-        temporary = folder / f".{_LOG}"
-        with temporary.open("wb") as file:
-            file.write(_line({"kind": "session", "version": _VERSION, **header.__dict__}))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(folder / _LOG)
-        _sync_folder(folder)
+        try:
+            folder.mkdir(parents=True, mode=0o700)
+            temporary = folder / f".{_LOG}"
+            with temporary.open("wb") as file:
+                file.write(_line({"kind": "session", "version": _VERSION, **header.__dict__}))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(folder / _LOG)
+            _sync_folder(folder)
+        except OSError as error:
+            raise WorkspaceError(
+                f"{folder}: no session can be kept there ({error.strerror}); free some space, see to the folder's "
+                "permissions, or let INHOUSE_HOME name another one"
+            ) from None
         return cls(folder)
 
     @property
@@ -88,10 +94,19 @@ class Session:
         """Write a record; it is on the disk when this returns."""
         record = {"kind": kind, "at": round(time.time(), 3), **fields}
         line = _line(record)
-        written = os.write(self._file, line)
-        while written < len(line):
-            written += os.write(self._file, line[written:])
-        os.fsync(self._file)
+        size = os.fstat(self._file).st_size
+        try:
+            written = os.write(self._file, line)
+            while written < len(line):
+                written += os.write(self._file, line[written:])
+            os.fsync(self._file)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, size)  # half a line would spoil the next one
+            raise WorkspaceError(
+                f"{self.folder / _LOG}: cannot be written ({error.strerror}); free some space, then go on with "
+                f"inhouse agent --resume {self.id}"
+            ) from None
         self._records.append(json.loads(line))
 
     def fork(self, home: Path) -> Session:

@@ -21,13 +21,14 @@ from inhouse.agent.desk import Desk, open_desk
 from inhouse.agent.loop import Agent, AgentOptions
 from inhouse.agent.permissions import MODES, Mode, Permissions, Question, Reply, nobody
 from inhouse.agent.session import Session, find, read
-from inhouse.agent.steps import Ended
+from inhouse.agent.steps import Ended, Warned
 from inhouse.agent.tools.base import AgentTool
 from inhouse.agent.verdict import Status
 from inhouse.cli.agent_view import AgentView, JsonLines, View, ask, print_line, show_diff, terminal
 from inhouse.cli.chat_client import Connection, add_connection, agent_flags, connected
 from inhouse.cli.common import Subparsers, command, home, positive, user_environment
 from inhouse.cli.terminal import Flag, interruptible, line_editing, lines
+from inhouse.client.shape import unicode_text
 from inhouse.client.types import Sampling
 from inhouse.errors import InhouseError, ParameterError, SandboxError
 
@@ -94,7 +95,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
+    prompt = sys.stdin.read() if args.prompt == "-" else args.prompt and unicode_text(args.prompt)
     headless = args.json or args.prompt == "-" or not sys.stdin.isatty()
     if headless and not (prompt and prompt.strip()) and not (args.resume or args.fork):
         raise ParameterError("there is no terminal to talk in; say what to do as PROMPT")
@@ -102,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     with _opened(args) as start, connected(args, agent_flags(args)) as connection:
         work = _Work(args, connection, console)
         with work.session(start) as agent:
+            work.note_size(agent)
             if headless:
                 return _headless(work, agent, prompt)
             with line_editing(home() / "agent_history"):
@@ -160,6 +162,16 @@ class _Work:
                 yield agent
             finally:
                 agent.close()
+
+    def note_size(self, agent: Agent) -> None:
+        """Say once in a session that its model is small, before the first turn."""
+        note = self.connection.size_note
+        if not note or agent.journal.state.messages:
+            return
+        if self.args.json:
+            self.view.show(Warned("model", note))
+        else:
+            print(f"inhouse: {note}", file=sys.stderr)
 
     def _agent(self, repo: Path, session: Session, extra: Sequence[AgentTool]) -> Agent:
         args = self.args

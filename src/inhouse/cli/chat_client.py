@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,18 +13,34 @@ import psutil
 
 from inhouse.cli.common import add_engine, add_thinking, api_key, model_path, store, template_flags
 from inhouse.client.types import ChatClient
-from inhouse.errors import ModelNotFoundError
+from inhouse.errors import InhouseError, ModelNotFoundError
 
 _UNKNOWN_CONTEXT = 32_768
+_SMALL = 7e9  # parameters below which the agent's loop is more than a model can do
 
 
 @dataclass(frozen=True)
 class Connection:
-    """A client, the name of its model, and the tokens that a conversation may have."""
+    """A client, the name of its model, and the tokens that a conversation may have.
+
+    `parameters` is how many the model has, as far as its file or its name tells; None where it is not known.
+    """
 
     client: ChatClient
     model: str
     context: int
+    parameters: float | None = None
+
+    @property
+    def size_note(self) -> str:
+        """What to say to who gives the agent's loop a small model; "" to any other."""
+        if self.parameters is None or self.parameters >= _SMALL:
+            return ""
+        return (
+            f"{self.model} ({self.parameters / 1e9:.1f} B parameters) is small for the tool loop: inhouse fix repairs "
+            "failing tests with it (`inhouse fix PROBLEM --repo DIR`); the loop wants a model of about 30 B "
+            "(`inhouse pull qwen3.6-35b-a3b`)"
+        )
 
 
 def add_connection(parser: argparse.ArgumentParser, *, thinking: bool = True) -> None:
@@ -53,7 +70,7 @@ def connected(args: argparse.Namespace, flags: Mapping[str, bool]) -> Iterator[C
         client = HttpClient(args.url, args.model or "default", key=api_key(), template_flags=flags)
         try:
             context = args.context or client.context() or _UNKNOWN_CONTEXT
-            yield Connection(client, args.model or args.url, context)
+            yield Connection(client, args.model or args.url, context, _named_size(args.model or ""))
         finally:
             client.close()
         return
@@ -62,7 +79,28 @@ def connected(args: argparse.Namespace, flags: Mapping[str, bool]) -> Iterator[C
 
     path = model_path(args.model) if args.model is not None else largest_model()
     with open_llm(path, args) as llm:
-        yield Connection(InProcessClient(llm, template_flags=flags), args.model or path.stem, llm.context)
+        yield Connection(InProcessClient(llm, template_flags=flags), args.model or path.stem, llm.context, _size(path))
+
+
+def _size(path: Path) -> float | None:
+    """The parameters of a model's file; None where its header does not tell."""
+    from inhouse.weights.checkpoint import open_checkpoint
+    from inhouse.weights.kv import kv_format
+    from inhouse.weights.summary import summarize
+
+    try:
+        with open_checkpoint(path) as checkpoint:
+            return summarize(checkpoint, None, kv_format("f16")).parameters
+    except InhouseError:
+        return None
+
+
+def _named_size(name: str) -> float | None:
+    """The parameters that a model's name tells of, such as qwen2.5-coder-1.5b: the largest, if it has several."""
+    sizes = re.findall(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)b(?![a-z0-9])", name.lower())
+    if not sizes:
+        return 1.5e9 if name == "starter" else None
+    return max(map(float, sizes)) * 1e9
 
 
 def largest_model() -> Path:

@@ -142,7 +142,7 @@ def gigabytes(size: float) -> str:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    print(json.dumps(value, indent=2))
 
 
 def print_table(rows: Iterable[Sequence[str]]) -> None:

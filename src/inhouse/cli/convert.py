@@ -10,7 +10,7 @@ from pathlib import Path
 from inhouse.cli.common import Subparsers, add_model, command, gigabytes, model_path, packed_copies, print_json
 from inhouse.cli.meter import Meter
 from inhouse.engine.packing import convert, packed_or_not
-from inhouse.errors import InhouseError
+from inhouse.errors import InhouseError, ParameterError
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -35,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
             meter.update(f"packing {source.name}", done, total)
 
         if args.output is not None:
+            if args.output.exists() and not args.output.is_file():
+                raise ParameterError(f"{args.output}: not a regular file; name a file to write or to replace")
             convert(source, args.output, show)
             target = args.output
         else:

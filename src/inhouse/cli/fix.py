@@ -25,6 +25,7 @@ from inhouse.cli.common import (
     user_environment,
 )
 from inhouse.cli.repair_view import JsonLines, RepairView, show_diff
+from inhouse.client.shape import unicode_text
 from inhouse.errors import ParameterError, SandboxError
 from inhouse.repair import RepairOptions, RepairResult, repair
 from inhouse.workspace import Sandbox
@@ -97,7 +98,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    problem = (sys.stdin.read() if args.problem == "-" else args.problem).strip()
+    problem = (sys.stdin.read() if args.problem == "-" else unicode_text(args.problem)).strip()
     if not problem:
         raise ParameterError("the problem is empty; say in a sentence what is wrong")
     model = args.url or (model_path(args.model) if args.model is not None else largest_model()).name
@@ -138,7 +139,7 @@ def _report(args: argparse.Namespace, result: RepairResult) -> int:
             apply(args.repo, result.patch, result.originals)
             applied = True
     if args.json:
-        print(json.dumps(_fields(result, applied), ensure_ascii=False), flush=True)
+        print(json.dumps(_fields(result, applied)), flush=True)
         return _EXIT[result.status]
     if result.reproduction and not result.patch:
         print(f"a test that shows the problem:\n\n{result.reproduction.text}", file=sys.stderr)

@@ -24,6 +24,7 @@ from inhouse.cli.common import (
 from inhouse.cli.meter import Meter
 from inhouse.cli.opening import open_llm
 from inhouse.cli.sampling import add_sampling, sampling
+from inhouse.client.shape import unicode_text
 from inhouse.engine import Chunk
 from inhouse.engine.completion import collect
 from inhouse.errors import ParameterError
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.system is not None and not args.chat:
         raise ParameterError("--system needs --chat: a text that is gone on with has no system prompt")
     params = sampling(args)
-    prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
+    prompt = sys.stdin.read() if args.prompt == "-" else unicode_text(args.prompt)
     with open_llm(model_path(args.model), args) as llm, Meter() as meter:
 
         def reading(done: int, total: int) -> None:
@@ -83,7 +84,7 @@ def _write(args: argparse.Namespace, chunks: Generator[Chunk], meter: Meter) -> 
             meter.stop()
         kept.append(chunk)
         if args.json and args.stream:
-            print(json.dumps(_fields(chunk), ensure_ascii=False), flush=True)
+            print(json.dumps(_fields(chunk)), flush=True)
         elif live:
             print(chunk.text, end="", flush=True)
     completion = collect(kept)

@@ -50,7 +50,7 @@ class JsonLines:
         self._write(as_json(event))
 
     def _write(self, fields: dict[str, Any]) -> None:
-        print(json.dumps(fields, ensure_ascii=False), flush=True)
+        print(json.dumps(fields), flush=True)
 
 
 class RepairView:

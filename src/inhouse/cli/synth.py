@@ -8,6 +8,7 @@ from pathlib import Path
 
 from inhouse.cli.common import Subparsers, command, gigabytes, positive
 from inhouse.cli.meter import Meter
+from inhouse.errors import ParameterError
 from inhouse.weights.presets import PRESETS
 from inhouse.weights.synthetic import STANDARD_MIX, synthesize
 
@@ -31,6 +32,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.output.exists() and not args.output.is_file():
+        raise ParameterError(f"{args.output}: not a regular file; name a file to write or to replace")
     with Meter("bytes") as meter:
         config = synthesize(
             args.like,

@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 
 from inhouse.client.shape import message_json, tool_json
 from inhouse.client.types import ChatRequest, Delta, FinishReason, Sampling, ToolCall, Usage
-from inhouse.errors import ContextLengthError, InhouseError, PeerError
+from inhouse.errors import ContextLengthError, InhouseError, ParameterError, PeerError
 
 _TRIES = 5
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -55,7 +56,7 @@ class HttpClient:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         timeout = httpx2.Timeout(10.0, read=_SILENCE)
         limits = httpx2.Limits(max_keepalive_connections=0)  # each answer its own connection, which it alone may end
-        self._url = url.rstrip("/")
+        self._url = _checked(url)
         self._http = httpx2.Client(
             headers=headers, timeout=timeout, limits=limits, transport=transport, trust_env=False
         )
@@ -106,6 +107,7 @@ class HttpClient:
             ) from None
         except (ValueError, KeyError, TypeError):
             return None
+        models = [model for model in models if isinstance(model, dict)] if isinstance(models, list) else []
         named = [model for model in models if model.get("id") == self._model] or models[:1]
         for model in named:
             for name in ("max_model_len", "context_length", "context_window", "n_ctx"):
@@ -128,17 +130,24 @@ class HttpClient:
                 data = line[5:].strip()
                 if data == "[DONE]":
                     break
-                if (delta := partial.take(self._event(data))) is not None:
+                try:
+                    delta = partial.take(self._event(data))
+                except (AttributeError, IndexError, KeyError, TypeError):
+                    raise self._strange(data) from None
+                if delta is not None:
                     yield delta
         if not partial.complete:
             raise _TryAgainError("the answer broke off")
         yield partial.last()
 
+    def _strange(self, data: str) -> PeerError:
+        return PeerError(f"{self._url}: not a server of this kind: it sent {_cut(data)}; check the URL")
+
     def _event(self, data: str) -> Mapping[str, Any]:
         try:
             event = json.loads(data)
         except ValueError:
-            raise PeerError(f"{self._url}: not a server of this kind: it sent {data[:200]!r}; check the URL") from None
+            raise self._strange(data) from None
         if isinstance(event, dict) and event.get("error"):
             raise self._error(0, json.dumps(event["error"]))
         return event if isinstance(event, dict) else {}
@@ -156,6 +165,10 @@ class HttpClient:
                 ) as response:
                     if not response.is_success:
                         arrived.put(self._failure(response))
+                        return
+                    if response.headers.get("content-type", "").startswith("text/html"):
+                        said = "it answers with a web page, not as an API; check the URL, which usually ends in /v1"
+                        arrived.put(PeerError(f"{self._url}: {said}"))
                         return
                     for line in response.iter_lines():
                         arrived.put(line)
@@ -342,10 +355,43 @@ def _is_json(text: str) -> bool:
 
 
 def _short(text: str) -> str:
-    """What an error says, in whatever shape: {"error": {"message": …}}, {"error": …}, {"message": …} or plain text."""
-    with contextlib.suppress(ValueError):
+    """What an error says: {"error": {"message": …}}, {"error": …}, {"message": …}, {"detail": [{"msg": …}]} or plain text.
+
+    What has none of these shapes is not repeated: it may hold the request.
+    """
+    try:
         said = json.loads(text)
-        for name in ("error", "message"):
-            said = (said.get(name) or said) if isinstance(said, dict) else said
-        text = said if isinstance(said, str) and said else text
-    return " ".join(text.split())[:300] or "no explanation"
+    except ValueError:
+        page = text.lstrip()[:1] == "<"
+        return "it answers with a web page, not as an API" if page else _cut(text) if text.strip() else "no explanation"
+    for name in ("error", "message", "detail"):
+        said = (said.get(name) or said) if isinstance(said, dict) else said
+    if isinstance(said, list):
+        said = "; ".join(words for one in said if (words := _complaint(one)))
+    return " ".join(said.split())[:300] if isinstance(said, str) and said.strip() else "no explanation"
+
+
+def _complaint(one: Any) -> str:
+    """One of several things that are wrong with a request, without the value that it quotes."""
+    if isinstance(one, dict) and isinstance(one.get("msg"), str):
+        return f"{'.'.join(map(str, one.get('loc') or ()))}: {one['msg']}"
+    return one if isinstance(one, str) else ""
+
+
+def _cut(text: str) -> str:
+    """The beginning of what a server sent."""
+    text = " ".join(text.split())
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _checked(url: str) -> str:
+    """A server's address without the last slash. Raises ParameterError where it is none."""
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        why = "" if right else "it needs http:// or https://, a host, and a port from 1 to 65535 if any"
+    except ValueError as error:  # of the port, or of brackets
+        why = str(error)
+    if why:
+        raise ParameterError(f"URL {url!r}: {why}; give one such as http://127.0.0.1:8000/v1")
+    return url.rstrip("/")
