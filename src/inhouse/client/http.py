@@ -355,7 +355,7 @@ def _is_json(text: str) -> bool:
 
 
 def _short(text: str) -> str:
-    """What an error says: {"error": {"message": …}}, {"error": …}, {"message": …}, {"detail": [{"msg": …}]} or plain text.
+    """What an error says: {"error": {"message": …}}, {"error": …}, {"message": …}, {"detail": [{"msg": …}]} or text.
 
     What has none of these shapes is not repeated: it may hold the request.
     """
