@@ -9,13 +9,16 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile, zip_longest
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from inhouse.workspace import CommandResult
+from inhouse.workspace.files import is_test_file
 from inhouse.workspace.testing.command import TestKind
+from inhouse.workspace.testing.outcomes import Ended, Frame, Raised
 from inhouse.workspace.testing.runners import go_folder, named_failures, tests_ran
 
 _PYTEST_FAILED = re.compile(r"^(?:FAILED|ERROR) (?P<id>\S.*?)(?: - .*)?$", re.MULTILINE)
@@ -31,6 +34,10 @@ _SAYS_FAILED = re.compile(
 )
 _PLACE = re.compile(r"(?P<path>[\w./\-]+\.[A-Za-z]\w*)(?:\", line |:)(?P<line>\d+)")
 _END_OF_SECTIONS = re.compile(r"^(?:={3,} .* ={3,}|-{70})$", re.MULTILINE)
+_EXCEPTION = re.compile(
+    r"^(?:\w+\.)*(?P<name>[A-Z]\w*(?:Error|Exception|Warning|Interrupt|Exit|Failed))(?::|$)", re.MULTILINE
+)
+_NO_FIXTURE = re.compile(r"^fixture '[^'\n]+' not found", re.MULTILINE)
 
 MAX_LINES = 30  # of one failure's message
 
@@ -43,19 +50,44 @@ class Place:
     line: int
 
 
+FailureKind = Literal["assertion", "exception", "timeout", "crash", "collection", "fixture"]
+
+
 @dataclass(frozen=True)
 class Failure:
-    """One failing test. `id` as its runner names it ("" when unknown), `name` of the function alone."""
+    """One failing test. `id` as its runner names it ("" when unknown), `name` of the function alone.
+
+    `exception` is the class that was raised, without its module ("" when unknown). `innermost` is the innermost frame
+    in the project's own program (not its tests): where the exception was raised, the test hung or the process died.
+    `raised` is the whole exception, where the tests were recorded.
+    """
 
     id: str
     name: str
     message: str
     places: tuple[Place, ...]  # outermost first
+    kind: FailureKind = "exception"
+    exception: str = ""
+    innermost: Frame | None = None
+    raised: Raised | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it fails, in one line: `ZeroDivisionError: division by zero at src/x.py:12 in mean`."""
+        said = next((line.strip() for line in self.message.splitlines() if line.strip()), "it fails without a word")
+        at = self.innermost
+        if at is None or self.kind in ("assertion", "fixture") or f"{at.path}:{at.line}" in said:
+            return said
+        return f"{said} at {at.path}:{at.line}" + (f" in {at.name}" if at.name.isidentifier() else "")
 
 
 @dataclass(frozen=True)
 class TestReport:
-    """One run of the tests. `ran` counts those that ended in success or failure, None where the output does not say."""
+    """One run of the tests. `ran` counts those that ended in success or failure, None where the output does not say.
+
+    `tests` tells of every test by itself, seconds included, where the tests were recorded. `apart` are failing tests
+    that say nothing of a patch, with the reason; they are not among `failures`.
+    """
 
     __test__ = False  # not a test itself, whatever pytest thinks of the name
 
@@ -66,6 +98,8 @@ class TestReport:
     seconds: float
     stopped: str | None
     output: str
+    tests: Mapping[str, Ended] = field(default_factory=dict)
+    apart: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def failing(self) -> frozenset[str]:
@@ -136,7 +170,8 @@ def _pytest(output: str, place: Path, known: Container[str]) -> tuple[tuple[Fail
         file, *inner = id.split("::")
         text = sections.get(".".join(inner) or file, "")
         name = inner[-1].split("[")[0] if inner else ""
-        failures.append(Failure(id, name, _pytest_message(text), places_in(text, place, known)))
+        places = places_in(text, place, known)
+        failures.append(parsed_failure(id, name, _pytest_message(text), places, collecting=not inner))
     summary = next((line for line in reversed(output.splitlines()) if _PYTEST_COUNTS.search(line)), "")
     counts = {what.rstrip("s"): int(count) for count, what in _PYTEST_COUNTS.findall(summary)}
     ran = sum(counts.get(what, 0) for what in ("passed", "failed", "error")) if counts else None
@@ -147,7 +182,7 @@ def _pytest_message(section: str) -> str:
     said = [line[1:].removeprefix("   ") for line in section.splitlines() if re.match(r"E(\s|$)", line)]
     # The values stand before pytest's full diff of them, which says the same once more at length.
     said = list(takewhile(lambda line: not line.strip().startswith("Full diff"), said))
-    return _shortened("\n".join(said).strip().splitlines() or section.strip().splitlines())
+    return shortened("\n".join(said).strip().splitlines() or section.strip().splitlines())
 
 
 def _unittest(output: str, place: Path, known: Container[str]) -> tuple[tuple[Failure, ...], int | None]:
@@ -161,7 +196,9 @@ def _unittest(output: str, place: Path, known: Container[str]) -> tuple[tuple[Fa
         owner = where.strip().strip("()")  # "module.Class.test" since Python 3.11, "module.Class" before
         id = owner if owner.endswith(f".{name}") else f"{owner}.{name}"
         message = re.split(r'^  File "[^\n]*\n(?:    [^\n]*\n)*', text.strip() + "\n", flags=re.MULTILINE)[-1]
-        failures.append(Failure(id, name, _shortened(message.strip().splitlines()), places_in(text, place, known)))
+        places = places_in(text, place, known)
+        said = shortened(message.strip().splitlines())
+        failures.append(parsed_failure(id, name, said, places, collecting="unittest.loader._FailedTest" in id))
     found = _UNITTEST_RAN.search(output)
     skipped = _UNITTEST_SKIPPED.search(output)
     return tuple(failures), int(found[1]) - (int(skipped[1]) if skipped else 0) if found else None
@@ -174,11 +211,26 @@ def _others(output: str, place: Path, known: Container[str], modules: Mapping[st
         folders = ("",) if folder is None else (folder, "")  # Go's tests name files without their package's folder
         places = places_in(one.text, place, known, folders)
         name = re.split(r"::|/| > | › ", one.id)[-1]
-        failures.append(Failure(one.id, name, _shortened(one.text.splitlines()), places))
+        failures.append(parsed_failure(one.id, name, shortened(one.text.splitlines()), places))
     return tuple(failures)
 
 
-def _shortened(lines: list[str]) -> str:
+def parsed_failure(id: str, name: str, message: str, places: tuple[Place, ...], *, collecting: bool = False) -> Failure:
+    """A failure of which no more is known than what the runner printed."""
+    kind: FailureKind = "collection" if collecting else "exception"
+    named = list(_EXCEPTION.finditer(message))
+    exception = named[-1 if collecting else 0]["name"] if named else ""
+    if not collecting and (message.startswith("assert ") or exception == "AssertionError"):
+        kind, exception = "assertion", "AssertionError"
+    elif _NO_FIXTURE.search(message):
+        kind = "fixture"
+    own = [place for place in places if not is_test_file(place.path)]
+    innermost = Frame(own[-1].path, own[-1].line, "") if own else None
+    return Failure(id, name, message, places, kind, exception, innermost)
+
+
+def shortened(lines: list[str]) -> str:
+    """At most MAX_LINES of a message, its last ones included."""
     if len(lines) > MAX_LINES:
         lines = [*lines[: MAX_LINES - 6], "...", *lines[-5:]]
     return "\n".join(line[:400] for line in lines)
