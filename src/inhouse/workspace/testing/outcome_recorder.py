@@ -172,12 +172,16 @@ def _limit_memory(memory: int | None) -> None:
             resource.setrlimit(resource.RLIMIT_DATA, (memory, hard))
 
 
+def records() -> bool:
+    """Whether it is this process that shall record its tests."""
+    return bool(os.environ.get(SETTINGS)) and os.environ.get(ACTIVE, str(os.getpid())) == str(os.getpid())
+
+
 def opened(quiet: bool = False) -> Recorder | None:
     """The recorder of this process; None where another one records, or nothing was asked for."""
-    settings = os.environ.get(SETTINGS)
-    if not settings or (os.environ.get(ACTIVE, str(os.getpid())) != str(os.getpid()) and not quiet):
+    if not records() and not (quiet and os.environ.get(SETTINGS)):
         return None
-    with open(settings, encoding="utf-8") as file:
+    with open(os.environ[SETTINGS], encoding="utf-8") as file:
         wanted = json.load(file)
     recorder = Recorder(wanted, quiet)
     if not quiet:

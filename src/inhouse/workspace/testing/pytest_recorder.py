@@ -16,7 +16,14 @@ import pytest
 _NAME = "inhouse_pytest_recorder"
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the options below in its own
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: Any) -> None:
+    """One failure, or one module that cannot be imported, must not hide the rest."""
+    if outcome_recorder.records():
+        config.option.continue_on_collection_errors = True
+        config.option.maxfail = 0
+
+
 def pytest_configure(config: Any) -> None:
     worker = hasattr(config, "workerinput")
     recorder = outcome_recorder.opened(quiet=worker)
@@ -24,9 +31,6 @@ def pytest_configure(config: Any) -> None:
     os.environ["PYTEST_ADDOPTS"] = options.replace("-p " + _NAME, "").strip()  # not for what the tests start
     if recorder is None:
         return
-    # One failure, or one module that cannot be imported, must not hide the rest.
-    config.option.continue_on_collection_errors = True
-    config.option.maxfail = 0
     config.pluginmanager.register(_Plugin(config, recorder), _NAME + "_hooks")
 
 
