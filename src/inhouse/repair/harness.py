@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +20,9 @@ from inhouse.workspace.files import is_program_file, is_test_file
 from inhouse.workspace.testing.calls import CallNotes, Calls
 from inhouse.workspace.testing.command import TestCommand, given_command
 from inhouse.workspace.testing.detection import Detected, detect
-from inhouse.workspace.testing.report import TestReport, read_report
+from inhouse.workspace.testing.outcomes import OutcomeNotes, Selection
+from inhouse.workspace.testing.report import TestReport, without
+from inhouse.workspace.testing.run import run_tests
 from inhouse.workspace.testing.runners import go_modules
 from inhouse.workspace.toolchains import Toolchains, UserEnvironment, find_toolchains
 
@@ -32,15 +34,22 @@ _MISSING = (126, 127)  # exit codes of a shell that cannot run a command
 
 @dataclass(frozen=True)
 class Harness:
-    """The copy, how commands run in it, and which command tells whether it works. `timeout` is seconds per run."""
+    """The copy, how commands run in it, and which command tells whether it works. `timeout` is seconds per run.
+
+    `apart` are tests that failed before and say nothing of a patch, with the reason; `limits` are seconds for single
+    tests, by how long they usually take.
+    """
 
     checkout: Checkout
     runner: Runner
     place: Path  # where commands see the copy
     command: TestCommand
     notes: CallNotes
+    outcomes: OutcomeNotes
     environment: Mapping[str, str]
     timeout: float
+    apart: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
     added: Patch = field(default_factory=dict)  # tests that are there beside the user's own
     notice: str = ""  # what the user is to know of how the tests are run
 
@@ -48,15 +57,27 @@ class Harness:
         """Make the copy the user's files with a patch on top, and the added tests."""
         self.checkout.put({**self.added, **patch})
 
-    def run(self, command: TestCommand, deadline: float, extra: Mapping[str, str] | None = None) -> TestReport:
-        """Run the tests on the copy as it is now. `deadline` is of time.monotonic."""
+    def run(
+        self,
+        command: TestCommand,
+        deadline: float,
+        extra: Mapping[str, str] | None = None,
+        only: Collection[str] | None = None,
+    ) -> TestReport:
+        """Run the tests on the copy as it is now. `deadline` is of time.monotonic.
+
+        `only` these of them are run, whatever the command, where they are pytest's or unittest's.
+        """
         seconds = max(1.0, min(self.timeout, deadline - time.monotonic()))
         environment = {**self.environment, **(extra or {})}
-        cwd = Path(self.checkout.prefix)
-        result = self.runner.run(command.argv, timeout=seconds, environment=environment, cwd=cwd)
         paths = self.checkout.paths | self.added.keys()
         modules = go_modules(self.checkout.root, paths) if command.kind == "other" else {}
-        return read_report(result, command.kind, self.place, paths, modules)
+        selection = Selection(None if only is None else frozenset(only), limits=self.limits)
+        report = run_tests(
+            self.runner, command, self.outcomes, timeout=seconds, environment=environment, known=paths,
+            modules=modules, place=self.place, cwd=Path(self.checkout.prefix), selection=selection,
+        )  # fmt: skip
+        return without(report, self.apart)
 
     def test(self, patch: Patch, before: TestReport, deadline: float) -> TestReport:
         """The outcome with a patch on the user's files. Of a slow suite the tests that failed run first, alone."""
@@ -152,7 +173,8 @@ def open_harness(
         paths.append(str(place))  # an editable install would otherwise lead back to the user's own files
     environment = {"PYTHONPATH": os.pathsep.join(paths)} if paths else {}
     notes = CallNotes(folder, checkout.root, place)
-    return Harness(checkout, runner, place, command, notes, environment, timeout, notice=notice)
+    outcomes = OutcomeNotes(folder / "outcomes", checkout.root, place)
+    return Harness(checkout, runner, place, command, notes, outcomes, environment, timeout, notice=notice)
 
 
 def check_baseline(outcome: TestReport, command: TestCommand) -> None:

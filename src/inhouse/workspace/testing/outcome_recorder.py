@@ -75,7 +75,7 @@ class Recorder:
         Where that cannot be done (a loop in C, a thread, a program that catches everything) the process ends, its
         stack written down.
         """
-        seconds = limit or max(self.limit, self.usual.get(test, 0.0))
+        seconds = limit or self.usual.get(test, self.limit)
         faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=self._stacks)
         main = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
         before: Any = None

@@ -125,5 +125,7 @@ def _own_limit(item: Any) -> Any:
 
 def _said(report: Any, phase: str) -> dict[str, Any]:
     """What a report without an exception says, such as that of a test which passed but should not."""
-    text = str(report.longrepr or "")[: outcome_recorder.MAX_TEXT]
+    text = str(report.longrepr or "")
+    said = [line[1:].strip() for line in text.splitlines() if line.startswith("E  ")]
+    text = ("\n".join(said) or text)[: outcome_recorder.MAX_TEXT]
     return {"exception": "", "module": "", "message": text, "places": [], "phase": phase}

@@ -33,8 +33,8 @@ def _failure(test: Ended, known: Container[str], place: str) -> Failure:
     raised = test.raised
     inner = test.id.split("::")[1:]
     name = inner[-1].split("[")[0] if inner else test.id.rpartition(".")[2] if "/" not in test.id else ""
-    if raised is None:
-        return parsed_failure(test.id, name, "", ())
+    if raised is None or not raised.exception:
+        return parsed_failure(test.id, name, raised.message if raised else "", (), collecting=not inner)
     if test.id.startswith("unittest.loader._FailedTest."):
         return _not_imported(test, raised, known, place)
     places = tuple(dict.fromkeys(Place(frame.path, frame.line) for frame in raised.frames if frame.path in known))

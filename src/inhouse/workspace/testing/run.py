@@ -31,19 +31,24 @@ def run_tests(
     environment: Mapping[str, str],
     known: Container[str],
     modules: Mapping[str, str],
+    place: Path,
+    cwd: Path | None = None,
     selection: Selection = ALL,
 ) -> TestReport:
-    """Run a command. `timeout` is seconds for all, `known` the repository's files, `modules` its Go modules."""
+    """Run a command. `timeout` is seconds for all, `known` the repository's files, `modules` its Go modules.
+
+    `place` is where the command sees the repository, `cwd` where in the workspace it runs.
+    """
     deadline = time.monotonic() + timeout
     tests: dict[str, Ended] = {}
     spent, partial = 0.0, selection.only is not None
     for _ in range(_MAX_DEATHS):
         left = max(1.0, deadline - time.monotonic())
-        result = runner.run(command.argv, timeout=left, environment=notes.prepare(selection, environment))
+        result = runner.run(command.argv, timeout=left, environment=notes.prepare(selection, environment), cwd=cwd)
         outcomes = notes.read()
         spent += result.duration
         if outcomes is None and any(name in result.output for name in _OURS):
-            result = runner.run(command.argv, timeout=left, environment=environment)
+            result = runner.run(command.argv, timeout=left, environment=environment, cwd=cwd)
         if outcomes is None:
             break
         tests |= outcomes.tests
@@ -54,10 +59,10 @@ def run_tests(
         if result.timed_out or time.monotonic() >= deadline:
             break
         selection = replace(selection, skipped=selection.skipped | tests.keys())
-    report = read_report(result, command.kind, runner.place, known, modules)
+    report = read_report(result, command.kind, place, known, modules)
     if not tests:
         return report
-    return _told(report, result, outcomes, tests, spent, known, runner.place, partial=partial)
+    return _told(report, result, outcomes, tests, spent, known, place, partial=partial)
 
 
 def _told(
