@@ -140,12 +140,12 @@ def _has_tabs_alone(text: str) -> bool:
 
 
 def _tabbed(before: list[str], lines: list[str], chosen: list[int]) -> list[str]:
-    """The lines with tabs in the chosen ones; the depth of the first shows how many blanks a tab had been."""
+    """The lines with tabs in the chosen ones; no line can be deeper than the one above it allows."""
     widths = [len(margin(lines[number])) for number in chosen]
     above = next((line for line in reversed([*before, *lines[: chosen[0]]]) if line.strip()), "")
-    depth = margin(above).count("\t") + above.rstrip().endswith((":", "{", "(", "["))
-    unit = widths[0] // depth if depth and widths[0] % depth == 0 and widths[0] // depth in (2, 3, 4, 8) else 0
-    unit = unit or (4 if all(width % 4 == 0 for width in widths) else gcd(*widths))
+    deepest = margin(above).count("\t") + above.rstrip().endswith((":", "{", "(", "["))
+    units = [unit for unit in (4, 8, 2, 3) if all(width % unit == 0 for width in widths)]
+    unit = next((unit for unit in units if widths[0] // unit <= deepest), next(iter(units), gcd(*widths)))
     if unit < 2:
         return lines
     out = list(lines)
@@ -157,9 +157,11 @@ def _tabbed(before: list[str], lines: list[str], chosen: list[int]) -> list[str]
 def _recipes(before: list[str], lines: list[str], chosen: list[int]) -> list[str]:
     """The lines of a makefile with a tab before those of recipes."""
     out = list(lines)
-    least = min(len(margin(lines[number])) for number in chosen)
+    least = 0  # blanks before the first line of a recipe
     for number in chosen:
         above = next((line for line in reversed([*before, *out[:number]]) if line.strip()), "")
         if (above.startswith("\t") or _RULE.match(above)) and not _DIRECTIVE.match(lines[number]):
+            width = len(margin(lines[number]))
+            least = min(least, width) if least and above.startswith("\t") else width
             out[number] = "\t" + lines[number][least:]
     return out

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from inhouse.workspace.lines import line_number, lines_of
+from inhouse.workspace.lines import line_number, lines_of, margin
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -33,7 +33,7 @@ class Function:
 
     def text(self, source: str) -> str:
         """Its lines in `source`, indented to the left margin."""
-        return textwrap.dedent("\n".join(lines_of(source)[self.first - 1 : self.last]))
+        return "\n".join(dedented(lines_of(source)[self.first - 1 : self.last]))
 
 
 def functions(path: str, source: str) -> list[Function]:
@@ -45,6 +45,12 @@ def functions(path: str, source: str) -> list[Function]:
         Function(path, name, first_line(node), node.end_lineno or node.lineno, mentioned(node))
         for name, node in _walk(tree, "")
     ]
+
+
+def dedented(lines: list[str]) -> list[str]:
+    """Lines of code without the first one's margin. What has less of it is inside of a string, and stays."""
+    base = margin(lines[0]).lstrip("\f\v") if lines else ""
+    return [line.lstrip("\f\v").removeprefix(base) if line.strip() else "" for line in lines]
 
 
 def find_node(tree: ast.Module, name: str) -> FunctionNode | None:

@@ -36,11 +36,9 @@ class _Row:
 def even(code: str) -> str:
     """A model's code at the left margin, tabs before its lines made blanks where it mixes them."""
     code = textwrap.dedent(code.replace("\r\n", "\n").replace("\r", "\n"))
-    if source.parse(code) is None and "\t" in code:
-        lines = (margin(line).expandtabs(4) + line[len(margin(line)) :] for line in code.split("\n"))
-        expanded = textwrap.dedent("\n".join(lines))
-        return expanded if source.parse(expanded) is not None else code
-    return code
+    expanded = [margin(line).expandtabs(4) + line[len(margin(line)) :] for line in code.split("\n")]
+    tries = (code, "\n".join(source.dedented(code.split("\n"))), textwrap.dedent("\n".join(expanded)))
+    return next((one for one in tries if source.parse(one) is not None), code)
 
 
 def replace_function(text: str, name: str, code: str) -> str:
@@ -82,6 +80,7 @@ def laid_out(body: str, old: list[str], text: str, base: str | None = None) -> l
     old_rows, levels = _rows(stripped)
     margins, blanks = _margins(levels, own, text), len(own[1]) if len(own) > 1 and not own[1].strip(" ") else 4
     new = [_indented(line, row, base, margins, blanks) for line, row in zip(body.split("\n"), rows, strict=True)]
+    new = [_in_string(line, row, base, old, old_rows) for line, row in zip(new, rows, strict=True)]
     merged = _merged(old, old_rows, new, rows) if old_rows else new
     if old and (feeds := re.match(f"[{_FEEDS}]+", old[0])) and not merged[0].startswith(feeds[0]):
         merged[0] = feeds[0] + merged[0]
@@ -93,12 +92,24 @@ def _indented(line: str, row: _Row, base: str, margins: list[str], blanks: int) 
     if row.kind == "blank":
         return ""
     if row.kind in ("text", "document"):
-        return base + line if line.strip() else line
+        return base + line if line.strip() else line  # the left margin took it away
     beyond = row.beyond
     unit = margins[1] if len(margins) > 1 else ""
     if "\t" in unit and not beyond.strip(" "):
         beyond = "\t" * (len(beyond) // blanks) + " " * (len(beyond) % blanks)
     return base + margins[row.level] + beyond + line[len(margin(line)) :]
+
+
+def _in_string(line: str, row: _Row, base: str, old: list[str], old_rows: list[_Row]) -> str:
+    """A line inside of a string with the margin that such lines of the old version have, or none."""
+    if row.kind != "text" or not base:
+        return line
+    before = [one for one, kind in zip(old, old_rows, strict=False) if kind.kind == "text" and one.strip()]
+    bare = line.removeprefix(base)
+    if bare in before or any(_but_for_tabs(one, bare) for one in before):
+        return bare
+    all_have = all(one.startswith(base) for one in before)
+    return line if all_have or line in before or any(_but_for_tabs(one, line) for one in before) else bare
 
 
 def _margins(levels: list[str], own: list[str], text: str) -> list[str]:
