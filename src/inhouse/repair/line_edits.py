@@ -14,6 +14,8 @@ from inhouse.repair.localise import Suspect
 from inhouse.workspace import source
 from inhouse.workspace.code.lines import code_lines
 from inhouse.workspace.edits import EditError
+from inhouse.workspace.indentation import fitted
+from inhouse.workspace.lines import margin
 
 LISTED = 70  # lines of a function that are listed whole; of a longer one what is around its likeliest lines
 _AROUND = 10  # lines above and below a likely one
@@ -74,13 +76,11 @@ def changed(suspect: Suspect, text: str, answer: str) -> str:
     old, new = lines[number - 1], found[2].rstrip()
     if old.endswith("\r"):
         new += "\r"
-    versions = [new, _margin(old) + new.lstrip()] if _margin(new) or not _margin(old) else [_margin(old) + new.lstrip()]
+    versions = [margin(old) + new[len(margin(new)) :]]
+    if margin(new) or not margin(old):
+        versions.insert(0, fitted([new], [old], [old])[0])
     for version in versions:
         whole = "\n".join([*lines[: number - 1], version, *lines[number:]])
         if not suspect.path.endswith(".py") or source.parse(whole) is not None:
             return whole
     return whole
-
-
-def _margin(line: str) -> str:
-    return line[: len(line) - len(line.lstrip())]

@@ -72,6 +72,9 @@ def _translation(new: list[str], wanted: list[str], old: list[str]) -> tuple[Cal
                 rest = "\t" * (len(rest) // unit) + " " * (len(rest) % unit)
             return known[base] + rest
         nearest = min(known, key=len, default="")
+        if tabs and "\t" in nearest and given and not given.strip(" "):  # tabs were seen, blanks came
+            one = next(size for size in (4, 8, 2, 3, len(given)) if len(given) % size == 0)
+            return "\t" * (len(given) // one)
         less = len(nearest) - len(given)
         whole = known.get(nearest, given)
         return whole[: max(0, len(whole) - (-(-less // unit) if tabs else less))]
