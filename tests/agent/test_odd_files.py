@@ -13,8 +13,10 @@ import pytest
 
 from inhouse.agent.checks import syntax_check
 from inhouse.agent.desk import Desk
+from inhouse.agent.tools import tests as testing
 from inhouse.agent.tools.base import Control, read_arguments
 from inhouse.agent.tools.edit import edit_tools
+from inhouse.agent.tools.symbols import symbols_tool
 from inhouse.agent.tools.view import search_tool, view_tool
 from inhouse.errors import InhouseError
 from inhouse.workspace import Unconfined, files
@@ -28,7 +30,8 @@ Use = Callable[..., str]
 def use(tmp_path: Path) -> Iterator[Use]:
     """Calls a tool in the folder `tmp_path`; what goes wrong is what the tool says."""
     desk = Desk(tmp_path, Unconfined(tmp_path), checks=(syntax_check,))
-    tools = {tool.name: tool for tool in (*edit_tools(desk), view_tool(desk), search_tool(desk))}
+    listed = (*edit_tools(desk), view_tool(desk), search_tool(desk), symbols_tool(desk), testing.tests_tool(desk))
+    tools = {tool.name: tool for tool in listed}
 
     def call(name: str, /, **arguments: Any) -> str:
         try:
@@ -215,6 +218,14 @@ def test_errors_of_python_have_the_lines_of_view(tmp_path: Path, use: Use) -> No
     assert "    2\tc = = 3" in said
 
 
+def test_failures_have_the_lines_of_view(tmp_path: Path, use: Use) -> None:
+    name = unicodedata.normalize("NFD", "modül.py")
+    (tmp_path / name).write_bytes(b"a = 1\rb = 2\r# x\nraise ValueError\n")
+    said = use("run_tests", command=f"python3 {name}")
+    assert f"places: {name}:2" in said
+    assert use("view", path=name, start=2) == "    2\traise ValueError"
+
+
 def test_what_cannot_be_written_is_refused_by_name(tmp_path: Path, use: Use) -> None:
     data = "# coding: latin-1\nname = 'é'\n".encode("latin-1")
     (tmp_path / "m.py").write_bytes(data)
@@ -257,6 +268,21 @@ def test_text_is_found_in_the_other_form(tmp_path: Path, use: Use) -> None:
     assert use("search", pattern="José").startswith("m.txt:1:")
     use("str_replace", path="m.txt", old_str="name: José\nage: 3", new_str="name: José\nage: 4")
     assert (tmp_path / "m.txt").read_text() == unicodedata.normalize("NFD", "name: José\nage: 4\n")
+    use("str_replace", path="m.txt", old_str="José", new_str="Jürgen")
+    assert (tmp_path / "m.txt").read_text() == unicodedata.normalize("NFD", "name: Jürgen\nage: 4\n")
+
+
+def test_symbols_have_the_lines_of_view(tmp_path: Path, use: Use) -> None:
+    (tmp_path / "a.py").write_bytes(UTF8 + b"def here(): pass\n\x0c\ndef other():\n    return here()\n")
+    (tmp_path / "b.py").write_bytes("# coding: latin-1\ns = 'é\x85'\ndef far(é=1): pass\n".encode("latin-1"))
+    (tmp_path / "c.js").write_text("const s = '\u2028'; // \r x\nfunction there() { return here(); }\n")
+    assert use("symbols", name="here") == (
+        "defined (1):\na.py:1: def here(): pass\nused (2):\na.py:4: return here()\n"
+        "c.js:2: function there() { return here(); }"
+    )
+    assert "b.py:3: def far(é=1): pass" in use("symbols", name="far")
+    assert "c.js:2: function there()" in use("symbols", name="there")
+    assert use("search", pattern=r"function there\(").startswith("c.js:2:")
 
 
 def test_a_minified_line_is_shown_in_part(tmp_path: Path, use: Use) -> None:

@@ -16,7 +16,7 @@ from inhouse.workspace.text import decode
 
 _TEST_DIRECTORIES = frozenset({"test", "tests", "testing", "spec", "specs", "__tests__"})
 _NOT_CODE = frozenset(
-    {"md", "rst", "txt", "lock", "json", "csv", "svg", "html", "css", "toml", "cfg", "ini", "yml", "yaml"}
+    {"md", "rst", "txt", "lock", "json", "csv", "svg", "html", "css", "toml", "cfg", "ini", "yml", "yaml", "ipynb"}
 )
 MOST_BYTES = 16 << 20  # of a file that is viewed or edited as a whole
 _MAX_BYTES = 2 << 20  # of a program's file

@@ -8,6 +8,7 @@ is not the only one.
 from __future__ import annotations
 
 import re
+from unicodedata import normalize
 
 from inhouse.workspace.edits import EditError, SearchReplace, closest_region, search_replace_span
 from inhouse.workspace.lines import CR_SYMBOL, Span
@@ -26,7 +27,13 @@ def replacements(text: str, old: str, new: str, *, every: bool = False) -> list[
         raise EditError("old_str and new_str are the same, so nothing would change; put the new lines in new_str")
     if "\r\n" not in text:  # the file's own line ends come back when it is written
         old, new = old.replace("\r\n", "\n"), new.replace("\r\n", "\n")
-    readings = ((old, new), _without_numbers(old, new), _unescaped(old, new), *_with_returns(text, old, new))
+    readings = (
+        (old, new),
+        _without_numbers(old, new),
+        _unescaped(old, new),
+        *_with_returns(text, old, new),
+        *_in_forms(old, new),
+    )
     for one, other in dict.fromkeys(readings):
         count = text.count(one)
         if count == 1 or (count and every):
@@ -53,6 +60,13 @@ def _with_returns(text: str, old: str, new: str) -> list[tuple[str, str]]:
     if "\n" not in text.rstrip("\n"):
         found += [(one.replace("\n", "\r"), other.replace("\n", "\r")) for one, other in ((old, new), *found)]
     return found
+
+
+def _in_forms(old: str, new: str) -> list[tuple[str, str]]:
+    """Both with composed, and with decomposed characters."""
+    if old.isascii():
+        return []
+    return [(normalize("NFC", old), normalize("NFC", new)), (normalize("NFD", old), normalize("NFD", new))]
 
 
 def _without_numbers(old: str, new: str) -> tuple[str, str]:

@@ -144,7 +144,7 @@ def _candidates(root: Path, query: Query, found: Listing) -> frozenset[str] | No
     """The files in which git's grep sees the pattern; None when it cannot tell."""
     if found.dependencies and not found.under_git:
         return None  # git would read them all
-    if not query.pattern.isascii():  # other encodings, and other forms of the same characters, are not seen by git
+    if not query.pattern.isascii() or "\0" in query.pattern:  # git sees no other encodings, and no other forms
         return None
     options = ["--ignore-case"] if query.ignore_case else []
     options.append("--fixed-strings" if query.literal else "--perl-regexp")
@@ -192,12 +192,13 @@ def _hits(root: Path, path: str, pattern: re.Pattern[str], too_large: list[str])
     except (OSError, WorkspaceError):
         return
     for number, line in enumerate(lines_of(text), 1):
-        if not line.isascii():
-            line = unicodedata.normalize("NFC", line)
+        composed = line if line.isascii() else unicodedata.normalize("NFC", line)
         if len(line) <= _LONGEST_LINE:
-            if pattern.search(line):
+            if pattern.search(line) or (composed != line and pattern.search(composed)):
                 yield Hit(path, number, shown(line))
             continue
+        if not pattern.search(line):
+            line = composed
         for match in islice(pattern.finditer(line), _MOST_IN_LINE):
             start = match.start() - _LONGEST_LINE // 3
             yield Hit(path, number, excerpt(line, start, _LONGEST_LINE), match.start() + 1)

@@ -11,7 +11,9 @@ from functools import cache
 
 from tree_sitter import Query, QueryCursor, Tree
 
+from inhouse.errors import WorkspaceError
 from inhouse.workspace.code.languages import first_error, grammar, language_of, parser
+from inhouse.workspace.text import decode
 
 MAX_BYTES = 512 << 10  # of a file; larger ones are generated
 _MAX_LINE = 110  # characters kept of a definition's first line
@@ -98,12 +100,14 @@ def definitions_in(path: str, data: bytes) -> tuple[Definition, ...]:
     language = language_of(path)
     if len(data) > MAX_BYTES or language is None:
         return ()
+    data = _utf8(path, data)
     return _definitions(parser(language)(data), _query(language), data)
 
 
 def references_in(path: str, data: bytes, name: str) -> list[tuple[int, str]]:
     """The lines (from 1, with their text) that use a name without defining it, comments and strings left out."""
     language = language_of(path)
+    data = _utf8(path, data)
     if language is None or name.encode() not in data or len(data) > MAX_BYTES:
         return []
     tree = parser(language)(data)
@@ -125,6 +129,14 @@ def broken_line(path: str, data: bytes) -> int | None:
     if language is None or language in ("c", "cpp") or len(data) > MAX_BYTES:  # macros look like errors
         return None
     return first_error(parser(language)(data))
+
+
+def _utf8(path: str, data: bytes) -> bytes:
+    """A file's text as the grammars read it, without a byte order mark; what is no text as it is."""
+    try:
+        return data if data.isascii() else decode(path, data).text.encode()
+    except WorkspaceError:
+        return data
 
 
 def _definitions(tree: Tree, query: Query, data: bytes) -> tuple[Definition, ...]:

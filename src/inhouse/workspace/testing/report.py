@@ -32,7 +32,7 @@ _SAYS_FAILED = re.compile(
     r"^Tests: +\d+ failed",
     re.MULTILINE,
 )
-_PLACE = re.compile(r"(?P<path>[\w./\-]+\.[A-Za-z]\w*)(?:\", line |:)(?P<line>\d+)")
+_PLACE = re.compile(r"(?P<path>[\w./\-\u0300-\u036f]+\.[A-Za-z]\w*)(?:\", line |:)(?P<line>\d+)")
 _END_OF_SECTIONS = re.compile(r"^(?:={3,} .* ={3,}|-{70})$", re.MULTILINE)
 _EXCEPTION = re.compile(
     r"^(?:\w+\.)*(?P<name>[A-Z]\w*(?:Error|Exception|Warning|Interrupt|Exit|Failed))(?::|$)", re.MULTILINE
