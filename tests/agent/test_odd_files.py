@@ -165,6 +165,8 @@ PYTHON = b"class A:\n\tdef f(self):\n\t\tx = '\t'\n\t\treturn x \n"
         ("a.js", b"function f() {\n\treturn 1;\n}\n", (
           "return 1;", "if (x) {\n        return 2;\n    }\n    return 1;"),
          b"function f() {\n\tif (x) {\n\t\treturn 2;\n\t}\n\treturn 1;\n}\n"),
+        ("a.py", PYTHON, (4, '    def g(self):\n        return """a\n    b\n        """\n'),
+         PYTHON + b'\tdef g(self):\n\t\treturn """a\n    b\n        """\n'),
         ("a.tsv", b"name\tage\nann\t31\nbob\t42\n", ("ann    31", "ann    32"), b"name\tage\nann\t32\nbob\t42\n"),
         ("a.yml", b"a:\n  b: 1\n", (2, "  c: 2"), b"a:\n  b: 1\n  c: 2\n"),
         ("a.md", b"text\n\n\tcode\n", (1, "  - item"), b"text\n  - item\n\n\tcode\n"),
@@ -373,3 +375,11 @@ def test_an_edit_that_breaks_a_notebook_is_refused(tmp_path: Path, use: Use, old
 def test_a_notebook_that_was_broken_may_be_repaired_in_steps(tmp_path: Path, use: Use) -> None:
     (tmp_path / "n.ipynb").write_text('{"cells": [}, "nbformat": 4}\n')
     assert use("str_replace", path="n.ipynb", old_str="[}", new_str="[]").startswith("edited")
+
+
+def test_a_notebook_of_an_old_format_is_text(tmp_path: Path, use: Use) -> None:
+    text = '{"metadata": {}, "nbformat": 3, "nbformat_minor": 0,\n "worksheets": []}\n'
+    (tmp_path / "n.ipynb").write_text(text)
+    assert use("view", path="n.ipynb").startswith('    1\t{"metadata"')
+    use("str_replace", path="n.ipynb", old_str='"nbformat_minor": 0', new_str='"nbformat_minor": 1')
+    assert (tmp_path / "n.ipynb").read_text() == text.replace("0", "1")

@@ -7,7 +7,9 @@ stays as it was written.
 from __future__ import annotations
 
 import difflib
+import io
 import re
+import tokenize
 from collections.abc import Callable
 from itertools import pairwise
 from math import gcd
@@ -128,7 +130,25 @@ def with_tabs(path: str, text: str, span: Span) -> Span:
         return span
     else:
         done = _tabbed(before, lines, chosen)
+        if path.endswith((".py", ".pyi")):
+            inside = _in_strings("\n".join([*before, *done]) + text[span.end :])
+            done = [
+                old if len(before) + n in inside else new for n, (old, new) in enumerate(zip(lines, done, strict=True))
+            ]
     return Span(span.start, span.end, "\n".join(done)[span.start - start :])
+
+
+def _in_strings(text: str) -> set[int]:
+    """The lines (from 0) of a Python program that begin inside of a string."""
+    middle = getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)
+    found: set[int] = set()
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type in (tokenize.STRING, middle):
+                found.update(range(token.start[0], token.end[0]))
+    except (tokenize.TokenError, SyntaxError):
+        pass  # what was seen before counts
+    return found
 
 
 def is_makefile(path: str) -> bool:

@@ -91,7 +91,7 @@ def _is_text(value: Any) -> bool:
 
 def cells(text: str) -> list[Cell]:
     """The cells of a whole notebook; none of an old one, or of what is none."""
-    if problem(text) is not None:
+    if problem(text) is not None or json.loads(text)["nbformat"] < 4:
         return []
     found = []
     for at, _ in _members(text, _top(text, "cells")):
