@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -285,6 +286,19 @@ def test_symbols_have_the_lines_of_view(tmp_path: Path, use: Use) -> None:
     assert "b.py:3: def far(é=1): pass" in use("symbols", name="far")
     assert "c.js:2: function there()" in use("symbols", name="there")
     assert use("search", pattern=r"function there\(").startswith("c.js:2:")
+
+
+def test_what_git_reads_otherwise_is_found_among_many_files_too(tmp_path: Path, use: Use) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    for number in range(250):
+        (tmp_path / f"m{number:03}.txt").write_text("hay\n")
+    (tmp_path / "bom.py").write_bytes(UTF8 + b"needle = 1\n")
+    (tmp_path / "dos.txt").write_bytes(b"a needle\r\n")
+    (tmp_path / "nfd.txt").write_text(unicodedata.normalize("NFD", "Nädel\n"))
+    (tmp_path / "wide.txt").write_bytes(utf16("needle\r\n"))
+    assert use("search", pattern="^needle") == "bom.py:1:needle = 1\nwide.txt:1:needle"
+    assert use("search", pattern="needle$") == "dos.txt:1:a needle\nwide.txt:1:needle"
+    assert use("search", pattern="nädel", ignore_case=True).startswith("nfd.txt:1:")
 
 
 def test_a_minified_line_is_shown_in_part(tmp_path: Path, use: Use) -> None:
