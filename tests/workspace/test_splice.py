@@ -112,7 +112,7 @@ def test_a_form_feed_before_a_function_stays() -> None:
 def test_helpers_that_come_along_have_the_files_tabs() -> None:
     text = "class A:\n\tdef f(self):\n\t\treturn 1\n"
     answer = "```python\ndef half(self):\n    if self:\n        return 2\n\ndef f(self):\n    return self.half()\n```"
-    assert rewritten_function(text, "A.f", answer) == (
+    assert rewritten_function("a.py", text, "A.f", answer) == (
         "class A:\n\tdef half(self):\n\t\tif self:\n\t\t\treturn 2\n\n\tdef f(self):\n\t\treturn self.half()\n"
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from inhouse.errors import WorkspaceError
+from inhouse.workspace.lines import lines_of
 from inhouse.workspace.processes import started
 
 _SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false")
@@ -83,7 +84,7 @@ def object_folders(directory: Path) -> tuple[Path, ...]:
         found[objects] = None
         alternates = objects / "info" / "alternates"
         if alternates.is_file():
-            lines = alternates.read_text("utf-8", errors="surrogateescape").splitlines()
+            lines = lines_of(alternates.read_text("utf-8", errors="surrogateescape"))
             waiting += [(objects / line).resolve() for line in lines if line and not line.startswith("#")]
     return tuple(found)
 
