@@ -74,7 +74,7 @@ def test_events_as_json_lines(inhouse: Inhouse, repository: Path, tiny: Path) ->
     done = inhouse(*args, "--test", "python3 -m unittest", input="one is 2\n")
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 3
-    assert [event["event"] for event in events[:4]] == ["loading", "prepared", "tested", "located"]
+    assert [event["event"] for event in events[:4]] == ["prepared", "tested", "loading", "located"]
     assert events[3]["suspects"] == ["m.py::one"]
     assert (events[-1]["event"], events[-1]["status"], events[-1]["applied"]) == ("result", "no_patch", False)
 

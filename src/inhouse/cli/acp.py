@@ -21,7 +21,8 @@ from inhouse.agent.session import Session, sessions
 from inhouse.agent.steps import OnStep
 from inhouse.agent.tools.base import AgentTool
 from inhouse.cli.chat_client import Connection, add_connection, agent_flags, connected
-from inhouse.cli.common import Subparsers, command, home, user_environment
+from inhouse.cli.common import Subparsers, command, home
+from inhouse.cli.grants import add_grants, shell
 from inhouse.cli.sessions import all_sessions, title_of
 from inhouse.errors import WorkspaceError
 
@@ -38,6 +39,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "inhouse acp\ninhouse acp --url http://gpu.local:8000/v1 --model qwen3.6-35b-a3b",
     )
     parser.add_argument("--mode", choices=MODES, default="ask", help="what needs no question (default: ask)")
+    add_grants(parser)
     add_connection(parser)
 
 
@@ -103,6 +105,6 @@ def _agent(
     approver: Approver,
 ) -> Agent:
     repo = Path(session.header.repo)
-    desk = open_desk(repo, sandboxed=True, user=user_environment(), checks=project_checks, maps=home() / "maps")
+    desk = open_desk(repo, sandboxed=True, user=shell(args, repo), checks=project_checks, maps=home() / "maps")
     options = AgentOptions(context=connection.context)
     return Agent(connection.client, desk, session, Permissions(args.mode, approver), options, on_step, extra=extra)

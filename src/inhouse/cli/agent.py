@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -26,11 +26,13 @@ from inhouse.agent.tools.base import AgentTool
 from inhouse.agent.verdict import Status
 from inhouse.cli.agent_view import AgentView, JsonLines, View, ask, print_line, show_diff, terminal
 from inhouse.cli.chat_client import Connection, add_connection, agent_flags, connected
-from inhouse.cli.common import Subparsers, command, home, positive, user_environment
+from inhouse.cli.common import Subparsers, command, home, positive
+from inhouse.cli.grants import add_grants, shell
 from inhouse.cli.terminal import Flag, interruptible, line_editing, lines
 from inhouse.client.shape import unicode_text
 from inhouse.client.types import Sampling
 from inhouse.errors import InhouseError, ParameterError, SandboxError
+from inhouse.workspace.testing.command import given_command
 
 _HELP = "\n".join(
     [
@@ -91,6 +93,7 @@ def add_parser(subparsers: Subparsers) -> None:
     sampling = parser.add_argument_group("sampling")
     sampling.add_argument("--temperature", type=float, default=0.6, metavar="T", help="default 0.6")
     sampling.add_argument("--seed", type=int, metavar="N")
+    add_grants(parser)
     add_connection(parser)
 
 
@@ -100,8 +103,17 @@ def run(args: argparse.Namespace) -> int:
     if headless and not (prompt and prompt.strip()) and not (args.resume or args.fork):
         raise ParameterError("there is no terminal to talk in; say what to do as PROMPT")
     console = terminal()
-    with _opened(args) as start, connected(args, agent_flags(args)) as connection:
-        work = _Work(args, connection, console)
+    with _opened(args) as start, closing(_desk(args, start.repo, ask=not headless)) as desk:
+        _sampling(args)
+        return _with_model(args, start, desk, prompt, console, headless=headless)
+
+
+def _with_model(
+    args: argparse.Namespace, start: _Start, desk: Desk, prompt: str | None, console: Console, *, headless: bool
+) -> int:
+    """Loads the model last, when all else is known to be in order."""
+    with connected(args, agent_flags(args)) as connection:
+        work = _Work(args, connection, console, desk)
         with work.session(start) as agent:
             work.note_size(agent)
             if headless:
@@ -138,8 +150,9 @@ def _opened(args: argparse.Namespace) -> Iterator[_Start]:
 class _Work:
     """What the command line asked for, put together."""
 
-    def __init__(self, args: argparse.Namespace, connection: Connection, console: Console) -> None:
+    def __init__(self, args: argparse.Namespace, connection: Connection, console: Console, desk: Desk) -> None:
         self.args = args
+        self.desk = desk
         self.connection = connection
         self.console = console
         self.view: View = JsonLines() if args.json else AgentView(console, thinking=args.show_thinking)
@@ -157,7 +170,7 @@ class _Work:
                 with session as old:
                     session = old.fork(sessions)
         with session, _mcp_tools(self.args) as extra:
-            agent = self._agent(start.repo, session, extra)
+            agent = self._agent(session, extra)
             try:
                 yield agent
             finally:
@@ -173,7 +186,7 @@ class _Work:
         else:
             print(f"inhouse: {note}", file=sys.stderr)
 
-    def _agent(self, repo: Path, session: Session, extra: Sequence[AgentTool]) -> Agent:
+    def _agent(self, session: Session, extra: Sequence[AgentTool]) -> Agent:
         args = self.args
         interactive = isinstance(self.view, AgentView) and sys.stdin.isatty() and args.prompt != "-"
         mode: Mode = args.mode or ("ask" if interactive else "auto")
@@ -186,9 +199,8 @@ class _Work:
             sampling=_sampling(args),
         )
         approver: Callable[[Question], Reply] = self._ask if interactive else nobody
-        desk = _desk(args, repo)
         permissions = Permissions(mode, approver)
-        return Agent(self.connection.client, desk, session, permissions, options, self.view.show, extra=extra)
+        return Agent(self.connection.client, self.desk, session, permissions, options, self.view.show, extra=extra)
 
     def _ask(self, question: Question) -> Reply:
         """Ask in the terminal, where Ctrl-C is a no that stops the turn."""
@@ -298,13 +310,16 @@ def _mcp_tools(args: argparse.Namespace) -> Iterator[Sequence[AgentTool]]:
         servers.close()
 
 
-def _desk(args: argparse.Namespace, repo: Path) -> Desk:
+def _desk(args: argparse.Namespace, repo: Path, *, ask: bool) -> Desk:
+    """Raises SandboxError, and ParameterError or WorkspaceError for what the command line says."""
+    if args.test is not None:
+        given_command(args.test)
     try:
         return open_desk(
             repo,
             sandboxed=not args.unconfined,
             test=args.test,
-            user=user_environment(),
+            user=shell(args, repo, ask=ask),
             checks=project_checks,
             maps=home() / "maps",
         )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from inhouse.cli.common import add_engine, add_thinking, api_key, model_path, store, template_flags
-from inhouse.client.types import ChatClient
+from inhouse.client.types import ChatClient, ChatRequest, Delta
 from inhouse.errors import InhouseError, ModelNotFoundError
 
 _UNKNOWN_CONTEXT = 32_768
@@ -101,6 +102,52 @@ def _named_size(name: str) -> float | None:
     if not sizes:
         return 1.5e9 if name == "starter" else None
     return max(map(float, sizes)) * 1e9
+
+
+class LaterConnection:
+    """A client whose model is loaded when it is first asked, or its context is; `loading` is called just before.
+
+    A server is asked for its context at once: that costs nothing, and one that does not answer is known early.
+    """
+
+    def __init__(
+        self, args: argparse.Namespace, flags: Mapping[str, bool], loading: Callable[[], None], stack: ExitStack
+    ) -> None:
+        self._args = args
+        self._flags = flags
+        self._loading = loading
+        self._stack = stack
+        self._lock = threading.Lock()
+        self._made: Connection | None = None
+        if args.url is not None:
+            self._connection()
+
+    @property
+    def context(self) -> int:
+        """Tokens that a conversation may have."""
+        return self._connection().context
+
+    def stream(self, request: ChatRequest) -> Iterator[Delta]:
+        return self._connection().client.stream(request)
+
+    def count_tokens(self, text: str) -> int:
+        return self._connection().client.count_tokens(text)
+
+    def _connection(self) -> Connection:
+        with self._lock:
+            if self._made is None:
+                self._loading()
+                self._made = self._stack.enter_context(connected(self._args, self._flags))
+            return self._made
+
+
+@contextmanager
+def connected_later(
+    args: argparse.Namespace, flags: Mapping[str, bool], loading: Callable[[], None]
+) -> Iterator[LaterConnection]:
+    """As `connected`, when it is needed."""
+    with ExitStack() as stack:
+        yield LaterConnection(args, flags, loading, stack)
 
 
 def largest_model() -> Path:

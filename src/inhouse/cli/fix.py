@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from inhouse.cli.chat_client import add_connection, connected, largest_model
+from inhouse.cli.chat_client import add_connection, connected_later, largest_model
 from inhouse.cli.common import (
     Subparsers,
     command,
@@ -22,8 +22,8 @@ from inhouse.cli.common import (
     home,
     model_path,
     positive,
-    user_environment,
 )
+from inhouse.cli.grants import add_grants, shell
 from inhouse.cli.repair_view import JsonLines, RepairView, show_diff
 from inhouse.client.shape import unicode_text
 from inhouse.errors import ParameterError, SandboxError
@@ -31,6 +31,7 @@ from inhouse.repair import RepairOptions, RepairResult, repair
 from inhouse.workspace import Sandbox
 from inhouse.workspace.checkout import apply
 from inhouse.workspace.overview import map_tokens
+from inhouse.workspace.testing.command import given_command
 
 _EXIT_CODES = """\
 exit codes:
@@ -94,6 +95,7 @@ def add_parser(subparsers: Subparsers) -> None:
     limits.add_argument(
         "--max-tokens", type=positive, metavar="N", help="tokens computed, of prompts and answers (default: no limit)"
     )
+    add_grants(parser)
     add_connection(parser, thinking=False)
 
 
@@ -101,6 +103,10 @@ def run(args: argparse.Namespace) -> int:
     problem = (sys.stdin.read() if args.problem == "-" else unicode_text(args.problem)).strip()
     if not problem:
         raise ParameterError("the problem is empty; say in a sentence what is wrong")
+    if not args.repo.is_dir():
+        raise ParameterError(f"{args.repo}: no such directory; name the repository with --repo")
+    if args.test is not None:
+        given_command(args.test)
     model = args.url or (model_path(args.model) if args.model is not None else largest_model()).name
     options = RepairOptions(
         minutes=args.minutes,
@@ -113,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         sandboxed=_sandboxed(args),
         test_timeout=args.test_timeout,
-        user=user_environment(),
+        user=shell(args, args.repo, ask=not args.json),
         maps=home() / "maps",
     )
     with _ended_by_signals():
@@ -121,11 +127,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _repair(args: argparse.Namespace, model: str, problem: str, options: RepairOptions) -> RepairResult:
-    with JsonLines() if args.json else RepairView() as view:
-        view.loading(model)
-        with connected(args, {"enable_thinking": False}) as connection:
-            options = replace(options, map_tokens=min(_MAP_TOKENS, map_tokens(connection.context)))
-            return repair(connection.client, args.repo, problem, args.test, options, view.show)
+    """The model is loaded when it is first asked: not for a repository or a test command that cannot be used."""
+    with (
+        JsonLines() if args.json else RepairView() as view,
+        connected_later(args, {"enable_thinking": False}, lambda: view.loading(model)) as connection,
+    ):
+        options = replace(options, map_tokens=lambda: min(_MAP_TOKENS, map_tokens(connection.context)))
+        return repair(connection, args.repo, problem, args.test, options, view.show)
 
 
 def _report(args: argparse.Namespace, result: RepairResult) -> int:

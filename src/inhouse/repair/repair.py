@@ -7,7 +7,7 @@ whole test command succeed, from a clean state, with no fewer tests than before.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -44,7 +44,8 @@ class RepairOptions:
     agree, or with 0, `voters` answers decide, unverified: more than half must agree (0: never).
     A question about single lines gets `line_answers` (0: whole functions alone are asked for), of which `parallel` are
     asked for at a time.
-    `map_tokens` are for the map of a repository that is not small (0: no map), `maps` is where maps are kept.
+    `map_tokens` are for the map of a repository that is not small (0: no map), or tell them once there is a model;
+    `maps` is where maps are kept.
     """
 
     minutes: float = 10.0
@@ -58,7 +59,7 @@ class RepairOptions:
     sandboxed: bool = True
     test_timeout: float = 300.0
     user: UserEnvironment = field(default_factory=UserEnvironment)
-    map_tokens: int = 0
+    map_tokens: int | Callable[[], int] = 0
     maps: Path | None = None
 
 
@@ -156,10 +157,11 @@ def repair(
 
 def _overview(client: ChatClient, repo: Path, problem: str, options: RepairOptions, on_event: OnEvent) -> str:
     """The map of the repository; "" where there is none, or it cannot be drawn."""
-    if options.map_tokens <= 0:
+    tokens = options.map_tokens if isinstance(options.map_tokens, int) else options.map_tokens()
+    if tokens <= 0:
         return ""
     try:
-        return overview(repo, problem, options.map_tokens, client.count_tokens, options.maps)
+        return overview(repo, problem, tokens, client.count_tokens, options.maps)
     except Exception as error:  # of a disk, a parser, a process that was killed: nothing that a repair needs
         on_event(Noted(f"there is no map of the repository: {error}"))
         return ""
