@@ -65,8 +65,8 @@ def test_fix_and_the_agent_run_tests_with_the_users_python(
     server.close()
     assert fixed.returncode == 0, fixed.stdout + fixed.stderr
     asked = json.dumps(server.asked[0]["messages"])
-    assert f"run by {home}" in asked
-    assert os.path.realpath(asked.partition("run by ")[2].partition(";")[0]) == os.path.realpath(layout.python)
+    python = f"{home}" + asked.partition(f"run by {home}")[2].partition(";")[0]
+    assert os.path.realpath(python) == os.path.realpath(layout.python)
     assert "sees []" in asked
     (repository / "calc.py").write_text(PROGRAM)
     server = Server(
