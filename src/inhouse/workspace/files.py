@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from inhouse.errors import WorkspaceError
+from inhouse.workspace.protected_names import protected_part
 from inhouse.workspace.text import decode
 
 _TEST_DIRECTORIES = frozenset({"test", "tests", "testing", "spec", "specs", "__tests__"})
@@ -52,8 +53,10 @@ def decides_tests(path: str) -> bool:
 
 
 def is_program_file(path: str) -> bool:
-    """Whether a path is code that neither is a test nor decides which tests run."""
+    """Whether a path is code that neither is a test nor decides which tests run, nor is protected."""
     name = PurePosixPath(path).name.lower()
+    if protected_part(PurePosixPath(path).parts):
+        return False
     return "." in name and name.rpartition(".")[2] not in _NOT_CODE and not decides_tests(path)
 
 

@@ -12,18 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from inhouse.errors import WorkspaceError
-
-# Anywhere in the tree: names of files and folders that are read, or run, without the user asking for it.
-PROTECTED_NAMES = frozenset(
-    {
-        ".git", ".gitmodules", ".gitconfig", ".hg", ".svn", ".husky",
-        ".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".profile", ".zshrc", ".zshenv", ".zprofile",
-        ".zlogin", ".zlogout", ".kshrc", ".cshrc", ".tcshrc", ".login", ".inputrc", ".envrc", ".ssh", ".netrc",
-        ".npmrc", ".pypirc", ".vscode", ".idea", ".fleet", ".zed", ".vimrc", ".nvimrc", ".nvim.lua", ".exrc", ".gvimrc",
-        ".dir-locals.el", ".emacs", ".emacs.d", ".mcp.json", ".claude", ".cursor", ".gdbinit", ".lldbinit",
-        ".pdbrc", ".tmux.conf",
-    }
-)  # fmt: skip
+from inhouse.workspace.protected_names import protected_part
 
 
 @dataclass(frozen=True)
@@ -76,12 +65,11 @@ def writable(root: Path, given: str) -> Target:
     """`resolve`, for a file that is to be written. Raises WorkspaceError also for protected places."""
     target = resolve(root, given)
     named = PurePosixPath(os.path.relpath(os.path.normpath(root / given.strip()), root)).parts
-    for part in (*PurePosixPath(target.path).parts, *named):
-        if part.casefold() in PROTECTED_NAMES:
-            raise WorkspaceError(
-                f"{given}: {part} is protected, because programs of the user's read or run it by themselves; "
-                "leave it, and tell the user what should change there"
-            )
+    if part := protected_part((*PurePosixPath(target.path).parts, *named)):
+        raise WorkspaceError(
+            f"{given}: {part} is protected, because programs of the user's read or run it by themselves; "
+            "leave it, and tell the user what should change there"
+        )
     if target.path == "." or target.real.is_dir():
         raise WorkspaceError(f"{given}: is a folder; name a file")
     return target
