@@ -170,7 +170,7 @@ class TestShims:
         (home / "bin" / "python3").symlink_to(evil)
         script(home / "shims" / "python3", f'#!/bin/sh\nexec {evil} "$@"\n')
         for program in (evil, home / "bin" / "python3", home / "shims" / "python3"):
-            assert ask(program, repository, {"PATH": "/usr/bin:/bin"}) is None
+            assert ask(program, repository, repository, {"PATH": "/usr/bin:/bin"}) is None
         assert not (home / "ran").exists()
 
     def test_version_files_hold_versions_alone(self, home: Path, repository: Path) -> None:
@@ -189,7 +189,7 @@ class TestShims:
     ) -> None:
         monkeypatch.setattr("inhouse.workspace.toolchains.shims._SECONDS", 0.3)
         waits = script(home / "shims" / "python3", "#!/bin/sh\nexec sleep 600\n")
-        assert ask(waits, repository, {"PATH": "/usr/bin:/bin"}) is None
+        assert ask(waits, repository, repository, {"PATH": "/usr/bin:/bin"}) is None
 
 
 def test_environments_that_tools_keep_elsewhere(home: Path) -> None:

@@ -151,7 +151,7 @@ def open_harness(
     found or their command cannot run.
     """
     given = given_command(test) if test is not None else None
-    toolchains = find_toolchains(user, checkout.top)
+    toolchains = find_toolchains(user, checkout.top, checkout.repository)
     pythons = candidates(toolchains, checkout.repository, checkout.top)
     folder = checkout.tree.parent / "recorder"
     folder.mkdir(exist_ok=True)

@@ -62,8 +62,8 @@ def is_shim(program: Path) -> bool:
     return False
 
 
-def ask(program: Path, repository: Path, environment: Mapping[str, str]) -> Answer | None:
-    """What `program` runs for work in `repository`; None where it may not be run, or gives no answer.
+def ask(program: Path, repository: Path, project: Path, environment: Mapping[str, str]) -> Answer | None:
+    """What `program` runs for work in a folder of `repository`; None where it may not be run, or gives no answer.
 
     `environment` holds the PATH and the variables that the shim may need.
     """
@@ -72,17 +72,17 @@ def ask(program: Path, repository: Path, environment: Mapping[str, str]) -> Answ
         return None
     with tempfile.TemporaryDirectory(prefix="inhouse-versions-") as name:
         folder = Path(name)
-        for file, text in wanted_versions(repository).items():
+        for file, text in wanted_versions(project).items():
             (folder / file).write_text(text)
         said = _output([str(program), *question], folder, {**environment, **_QUIET})
     return _read(said, stem(program.name), repository)
 
 
-def wanted_versions(repository: Path) -> dict[str, str]:
-    """The version files that hold for a repository, from it upwards, with nothing in them but names of versions."""
+def wanted_versions(project: Path) -> dict[str, str]:
+    """The version files that hold for a folder, from it upwards, with nothing in them but names of versions."""
     files: dict[str, str] = {}
     tools: dict[str, str] = {}
-    for folder in (repository, *repository.parents):
+    for folder in (project, *project.parents):
         for name in _VERSION_FILES:
             if name not in files and (words := _words(folder / name)):
                 files[name] = "\n".join(words) + "\n"

@@ -55,8 +55,12 @@ class Toolchains:
         return visible((path for path in python_paths(python) if not _shown(path, self.readable)), self.home)
 
 
-def find_toolchains(user: UserEnvironment, repository: Path) -> Toolchains:
-    """What this user's shell would run for work in `repository` (a real path). Asks shims; runs nothing of it."""
+def find_toolchains(user: UserEnvironment, repository: Path, project: Path | None = None) -> Toolchains:
+    """What this user's shell would run for work in `project`, a folder of `repository` (real paths; default: all).
+
+    Asks shims; runs nothing of the repository.
+    """
+    project = project or repository
     entries = [path for path in dict.fromkeys(user.path) if path.is_absolute() and path.is_dir()]
     entries = [path for path in entries if not is_denied(path, user.home)]
     foreign = [path for path in entries if not _is_system(path) and not path.is_relative_to(repository)]
@@ -71,7 +75,7 @@ def find_toolchains(user: UserEnvironment, repository: Path) -> Toolchains:
         ):
             continue
         if Path(found).parent in foreign and shims.is_shim(Path(found)):
-            answer = shims.ask(Path(found), repository, questions)
+            answer = shims.ask(Path(found), repository, project, questions)
             if answer is not None:
                 answers[name] = (Path(found).parent, answer)
 
@@ -82,13 +86,13 @@ def find_toolchains(user: UserEnvironment, repository: Path) -> Toolchains:
         folders += [prefix for prefix in answer.prefixes if not _is_system(prefix)]
     folders += [path for name in PLACES for path in _named_installations(user.variables.get(name, ""), user.home)]
     path = tuple(_path(entries, answers))
-    pythons = _pythons(user, path, repository)
+    pythons = _pythons(user, path, list(dict.fromkeys([project, repository])))
     interpreters = [*pythons, *([user.own_python] if user.own_python else [])]
     folders += [path for one in interpreters for path in python_paths(one) if not path.is_relative_to(repository)]
     folders += user.allow_read
     readable = visible(folders, user.home)
     variables = managers.settings(user.home, user.variables) | _handed_on(user, repository, readable)
-    if (repository / "go.mod").is_file() and not (repository / "vendor").is_dir():
+    if (project / "go.mod").is_file() and not (project / "vendor").is_dir():
         variables["GOFLAGS"] = "-mod=mod"
     return Toolchains(
         path, readable, visible(user.allow_write, user.home), variables,
@@ -107,9 +111,9 @@ def _path(entries: Sequence[Path], answers: Mapping[str, tuple[Path, shims.Answe
                 yield folder
 
 
-def _pythons(user: UserEnvironment, path: Sequence[Path], repository: Path) -> tuple[Path, ...]:
+def _pythons(user: UserEnvironment, path: Sequence[Path], folders: Sequence[Path]) -> tuple[Path, ...]:
     """The project's environment elsewhere, the active one, then what PATH says."""
-    found = [*user.pythons, *project_environments(repository, user.home)]
+    found = [*user.pythons, *(python for folder in folders for python in project_environments(folder, user.home))]
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         prefix = Path(user.variables.get(name, ""))
         if prefix.is_absolute() and is_python(prefix):
