@@ -3,12 +3,14 @@
 
 Every attempt finds outside what it looks for (a secret, a server, a process, a repository), so that one which fails for
 want of a target would be seen: `test_the_targets_are_real` runs the same commands unconfined where that is harmless.
+All run under each kind of confinement that the machine offers. What Landlock cannot hold (`GAPS`, docs/safety.md) is
+shown not to be held.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,14 +21,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from kinds import BUBBLEWRAP, EVERY, FREE, LANDLOCK_COPY, Kind
 
 from inhouse.errors import SandboxError
 from inhouse.workspace import Limits, Sandbox, Unconfined, python_paths
 from inhouse.workspace.commands import execute
+from inhouse.workspace.confinement.bubblewrap import Bubblewrap
+from inhouse.workspace.confinement.landlock import Landlock
+from inhouse.workspace.confinement.launcher import ANSWERED
 from inhouse.workspace.confinement.protected import NAMES
-from inhouse.workspace.confinement.seccomp import NUMBERS, filter_program
+from inhouse.workspace.confinement.seccomp import NUMBERS, filter_program, shared_filter_program
 
-pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 PYTHON = Path(sys.executable)
 SECRET = "the-secret-7f3a"
 
@@ -43,16 +48,18 @@ class World:
     path_socket: Path
     inner_socket: Path
     victim: int
+    segment: int  # System V shared memory
+    shared: str  # a name in /dev/shm and of a message queue
+    common: Path  # a file in the folder for everybody's temporary files
 
-    @property
-    def sandbox(self) -> Sandbox:
-        return Sandbox(self.root, readable=python_paths(PYTHON), limits=Limits(processes=60, memory=512 << 20))
+    def sandbox(self, kind: Kind) -> Sandbox:
+        return kind.sandbox(self.root, readable=python_paths(PYTHON), limits=Limits(processes=60, memory=512 << 20))
 
     def fill(self, text: str) -> str:
         names = {
             "OUT": self.outside, "SECRET": self.secret, "PORT": self.port, "ABSTRACT": self.abstract,
             "PATHSOCK": self.path_socket, "INSOCK": self.inner_socket, "VICTIM": self.victim, "ROOT": self.root,
-            "PYTHON": PYTHON,
+            "PYTHON": PYTHON, "SEGMENT": self.segment, "SHARED": self.shared, "COMMON": self.common,
         }  # fmt: skip
         for name, value in names.items():
             text = text.replace(f"@{name}@", str(value))
@@ -89,8 +96,30 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     os.chdir(here)
     for listener in listeners:
         threading.Thread(target=serve, args=(listener,), daemon=True).start()
+    datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    os.chdir(outside)
+    datagrams.bind("d")
+    os.chdir(here)
+    (outside / "link").symlink_to("secret")
     victim = subprocess.Popen(["sleep", "1000"], env={"TOKEN": SECRET})
-    yield World(root, outside, secret, listeners[0].getsockname()[1], abstract, outside / "s", root / "s", victim.pid)
+    libc = ctypes.CDLL(None)
+    segment = libc.shmget(0, 4096, 0o1600)
+    shared = Path("/dev/shm", abstract)
+    queue = libc.mq_open(f"/{abstract}".encode(), os.O_CREAT | os.O_RDWR, 0o600, None)
+    common = Path("/tmp", abstract)
+    for path in (shared, common):
+        path.write_text(SECRET)
+    port = listeners[0].getsockname()[1]
+    yield World(
+        root, outside, secret, port, abstract, outside / "s", root / "s", victim.pid, segment, shared.name, common
+    )
+    for path in (shared, common):
+        path.unlink()
+    libc.shmctl(segment, 0, None)
+    if queue >= 0:
+        libc.mq_unlink(f"/{abstract}".encode())
+        os.close(queue)
+    datagrams.close()
     for listener in listeners:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
@@ -122,7 +151,7 @@ READS = {
     "shell history and keys": f"cat {Path.home()}/.bash_history {Path.home()}/.ssh/* && echo ESCAPED",
     "kernel memory": "for f in /proc/kcore /proc/kallsyms /proc/keys /dev/mem /dev/kmem /dev/kmsg; do "
     "[ -s $f ] && head -c 1 $f | grep -q . && echo ESCAPED $f; done",
-    "raw disk": "for d in /dev/vd* /dev/sd* /dev/nvme* /dev/loop* /dev/mapper/*; do [ -e $d ] && echo ESCAPED; done",
+    "raw disk": "for d in /dev/vd* /dev/sd* /dev/nvme* /dev/loop* /dev/mapper/*; do head -c 1 $d && echo ESCAPED; done",
     "make a device": "mknod /tmp/disk b 254 0 && echo ESCAPED; mknod m c 1 1 && echo ESCAPED",
     "bind mount": "mkdir -p /tmp/m; mount --bind / /tmp/m && cat /tmp/m@SECRET@ && echo ESCAPED",
     "mount proc anew": "mkdir -p /tmp/p; mount -t proc proc /tmp/p && echo ESCAPED",
@@ -165,29 +194,74 @@ READS = {
     "name server": "py:import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
     "s.sendto(b'\\0' * 12, ('192.0.2.53', 53))\nprint('ESCAPED')",
     "bring up a network": "ip link add x type dummy && echo ESCAPED; ip route add default dev lo && echo ESCAPED",
-    "services of the system": "for s in /run/docker.sock /var/run/docker.sock /run/dbus/system_bus_socket "
-    "/run/systemd/private; do [ -e $s ] && echo ESCAPED; done; [ -d /run ] && echo ESCAPED",
+    "services of the system": "py:import os, socket\nfor name in ('/run/docker.sock', '/var/run/docker.sock', "
+    "'/run/dbus/system_bus_socket', '/run/systemd/private', '/tmp/.X11-unix/X0'):\n"
+    "    try:\n        socket.socket(socket.AF_UNIX).connect(name)\n        print('ESCAPED')\n"
+    "    except OSError: pass\n",
+    "folder of services": "ls /run && echo ESCAPED",
     "type into the terminal": "py:import fcntl, os\nfor name in ('/dev/tty', '/dev/console', '/dev/pts/0'):\n"
     "    try:\n        fcntl.ioctl(os.open(name, os.O_RDWR), 0x5412, b'x')\n        print('ESCAPED')\n"
     "    except OSError: pass\n",
     "type into a terminal of its own": "py:import fcntl, os, pty\n_, s = pty.openpty()\nos.setsid() if os.getpid() != "
     "os.getsid(0) else None\nfcntl.ioctl(s, 0x540E, 0)\nfcntl.ioctl(s, 0x5412, b'x')\nprint('ESCAPED')",
-    "set-user-id program": "su -c true </dev/null && [ $(id -u) != 0 ] && echo ESCAPED; "
-    "sudo -n true && echo ESCAPED; grep -q 'NoNewPrivs:.*1' /proc/self/status || echo ESCAPED",
+    "set-user-id program": "su -c true </dev/null && [ $(id -u) != 0 ] && echo ESCAPED; sudo -n true && echo ESCAPED",
+    "privileges to come": "py:import ctypes\nif ctypes.CDLL(None).prctl(39, 0, 0, 0, 0) != 1: print('ESCAPED')",
+    "capabilities": "py:import ctypes, os\n"
+    "libc, sets = ctypes.CDLL(None), ctypes.create_string_buffer(24)\n"
+    "call = 125 if os.uname().machine == 'x86_64' else 90\n"
+    "libc.syscall(call, (0x20080522).to_bytes(4, 'little') + bytes(4), sets)\n"
+    "if any(sets.raw): print('ESCAPED')",
     "write kernel settings": "echo '|/bin/sh' > /proc/sys/kernel/core_pattern && echo ESCAPED; "
     "echo b > /proc/sysrq-trigger && echo ESCAPED",
-    "control groups": "mkdir /tmp/g; mount -t cgroup2 none /tmp/g && echo ESCAPED; [ -e /sys/fs/cgroup ] && echo ESCAPED",
+    "control groups": "mkdir /tmp/g; mount -t cgroup2 none /tmp/g && echo ESCAPED; ls /sys/fs/cgroup && echo ESCAPED",
+    "control group made": "mkdir /sys/fs/cgroup/inhouse-escape && echo ESCAPED; mkdir /sys/fs/cgroup/pids/inhouse-escape && echo ESCAPED",
     "host name": "hostname owned && echo ESCAPED",
     "clock": "date -s '2001-01-01' && echo ESCAPED",
+    "mode of a file outside": "chmod 777 @OUT@ @SECRET@ && echo ESCAPED",
+    "mode by descriptor": "py:import os\nos.fchmod(os.open('@PYTHON@', os.O_RDONLY), 0o755)\nprint('ESCAPED')",
+    "mode through a link": "ln -sf @SECRET@ k; chmod 777 k && echo ESCAPED",
+    "mode through a folder": "py:import os\nos.chdir('@OUT@')\nos.chmod('secret', 0o777)\nprint('ESCAPED')",
+    "owner of a file outside": "py:import os\nos.chown('@SECRET@', os.getuid(), os.getgid())\nprint('ESCAPED')",
+    "time of a file outside": "touch -d 2001-01-01 @SECRET@ && echo ESCAPED",
+    "attribute of a file outside": "py:import os\nos.setxattr('@SECRET@', 'user.x', b'x')\nprint('ESCAPED')",
+    "cut off outside": "py:import os\nos.truncate('@SECRET@', 0)\nprint('ESCAPED')",
+    "limit of a process outside": "py:import resource\nresource.prlimit(@VICTIM@, resource.RLIMIT_CPU, (0, 0))\nprint('ESCAPED')",
+    "stop a process outside": "py:import os, signal\nos.kill(@VICTIM@, signal.SIGSTOP)\nprint('ESCAPED')",
+    "signal by process descriptor": "py:import os, signal\nsignal.pidfd_send_signal(os.pidfd_open(@VICTIM@), 9)\nprint('ESCAPED')",
+    "signal by a descriptor's owner": "py:import fcntl, os, socket\na, b = socket.socketpair()\n"
+    "fcntl.fcntl(a, fcntl.F_SETOWN, @VICTIM@)\nfcntl.fcntl(a, fcntl.F_SETFL, os.O_ASYNC)\nfcntl.fcntl(a, 10, 9)\nb.send(b'x')",
+    "arguments of a process outside": "cat /proc/@VICTIM@/cmdline && echo ESCAPED",
+    "shared memory": "py:import ctypes\nif ctypes.CDLL(None).shmat(@SEGMENT@, 0, 0o10000) != -1: print('ESCAPED')",
+    "shared memory file": "cat /dev/shm/@SHARED@",
+    "message queue": "py:import ctypes\nif ctypes.CDLL(None).mq_open(b'/@SHARED@', 0) >= 0: print('ESCAPED')",
+    "pair of sockets connected anew": "py:import os, socket\na, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+    "os.chdir('@OUT@')\na.connect('d')\na.send(b'ESCAPED')\nprint('ESCAPED')",
+    "temporary files of others": "cat @COMMON@",
+    "debug registers of the launcher": "py:import ctypes, os\nif ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0) == 0: print('ESCAPED')",
+    "launcher killed": "kill -9 $PPID && echo ESCAPED",
+}
+
+# What a kind of confinement that can only allow does not hold: that files exist, and what the kernel tells of them.
+GAPS = {
+    "names and sizes of files outside": "stat -c %s @SECRET@ && echo ESCAPED",
+    "where links lead outside": "readlink @OUT@/link && echo ESCAPED",
+    "devices exist": "[ -e /dev/mem ] || [ -e /dev/kmsg ] && echo ESCAPED",
+    "processes exist": "[ -d /proc/@VICTIM@ ] && echo ESCAPED",
 }
 
 
+def as_command(text: str) -> list[str] | str:
+    return [str(PYTHON), "-c", text[3:]] if text.startswith("py:") else text
+
+
+@pytest.mark.parametrize("kind", EVERY)
 @pytest.mark.parametrize("attempt", READS.values(), ids=READS.keys())
-def test_contained(world: World, attempt: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contained(world: World, attempt: str, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_TOKEN", SECRET)
-    text = world.fill(attempt)
-    command = [str(PYTHON), "-c", text[3:]] if text.startswith("py:") else text
-    result = world.sandbox.run(command, timeout=30)
+    before = world.secret.stat()
+    result = world.sandbox(kind).run(as_command(world.fill(attempt)), timeout=30)
+    after = world.secret.stat()
+    assert (after.st_mode, after.st_uid, after.st_mtime) == (before.st_mode, before.st_uid, before.st_mtime)
     assert result.stopped is None
     assert "ESCAPED" not in result.output
     assert SECRET not in result.output
@@ -198,13 +272,26 @@ def test_contained(world: World, attempt: str, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     "name",
     ["absolute path", "symlink to a folder", "proc of the victim", "environment of the launcher", "loopback server",
-     "abstract socket", "path socket outside", "path socket in the workspace"],
+     "abstract socket", "path socket outside", "path socket in the workspace", "arguments of a process outside",
+     "shared memory", "shared memory file", "pair of sockets connected anew", "temporary files of others",
+     "mode of a file outside", "owner of a file outside"],
 )  # fmt: skip
 def test_the_targets_are_real(world: World, name: str) -> None:
-    text = world.fill(READS[name])
-    command = [str(PYTHON), "-c", text[3:]] if text.startswith("py:") else text
+    command = as_command(world.fill(READS[name]))
     output = Unconfined(world.root, environment={"API_TOKEN": SECRET}).run(command, timeout=30).output
+    world.secret.chmod(0o600)
     assert "ESCAPED" in output or SECRET in output
+
+
+@pytest.mark.parametrize("attempt", GAPS.values(), ids=GAPS.keys())
+class TestGaps:
+    @pytest.mark.parametrize("kind", BUBBLEWRAP)
+    def test_namespaces_hold_it(self, world: World, attempt: str, kind: Kind) -> None:
+        assert "ESCAPED" not in world.sandbox(kind).run(world.fill(attempt), timeout=30).output
+
+    @pytest.mark.parametrize("kind", LANDLOCK_COPY)
+    def test_landlock_does_not(self, world: World, attempt: str, kind: Kind) -> None:
+        assert "ESCAPED" in world.sandbox(kind).run(world.fill(attempt), timeout=30).output
 
 
 WRITES = {
@@ -220,10 +307,11 @@ WRITES = {
 }
 
 
+@pytest.mark.parametrize("kind", EVERY)
 @pytest.mark.parametrize("attempt", WRITES.values(), ids=WRITES.keys())
-def test_nothing_is_written_outside(world: World, attempt: str) -> None:
-    world.sandbox.run(world.fill(attempt), timeout=30)
-    assert sorted(path.name for path in world.outside.iterdir()) == ["s", "secret"]
+def test_nothing_is_written_outside(world: World, attempt: str, kind: Kind) -> None:
+    world.sandbox(kind).run(world.fill(attempt), timeout=30)
+    assert sorted(path.name for path in world.outside.iterdir()) == ["d", "link", "s", "secret"]
     assert not Path("/usr/bin/new").exists()
     assert not Path("/etc/cron.d/new").exists()
     assert not (Path.home() / ".bashrc-new").exists()
@@ -253,14 +341,15 @@ PLANTS = {
 }
 
 
+@pytest.mark.parametrize("kind", EVERY)
 @pytest.mark.parametrize("attempt", PLANTS.values(), ids=PLANTS.keys())
-def test_nothing_is_planted(world: World, attempt: str, tmp_path: Path) -> None:
+def test_nothing_is_planted(world: World, attempt: str, kind: Kind, tmp_path: Path) -> None:
     root = tmp_path / "repository"
     for folder in (root, root / "sub"):
         subprocess.run(["git", "init", "-q", str(folder)], check=True)
     (root / ".envrc").write_text("# the user's\n")
     before = {path: path.read_bytes() for path in root.glob(".git/**/*") if path.is_file()}
-    sandbox = Sandbox(root, readable=python_paths(PYTHON), environment={"GIT_CONFIG_NOSYSTEM": "1"})
+    sandbox = kind.sandbox(root, readable=python_paths(PYTHON), environment={"GIT_CONFIG_NOSYSTEM": "1"})
     sandbox.run(world.fill(attempt), timeout=30)
     assert {path: path.read_bytes() for path in root.glob(".git/**/*") if path.is_file()} == before
     assert [name for name in NAMES if os.path.lexists(root / name)] == [".git", ".envrc"]
@@ -283,24 +372,27 @@ def test_planting_works_where_nothing_confines(tmp_path: Path) -> None:
     assert mark.exists()
 
 
-def test_read_only_workspace(tmp_path: Path) -> None:
-    assert not Sandbox(tmp_path, writable=False).run("touch x", timeout=20).ok
+@pytest.mark.parametrize("kind", EVERY)
+def test_read_only_workspace(kind: Kind, tmp_path: Path) -> None:
+    assert not kind.sandbox(tmp_path, writable=False).run("touch x", timeout=20).ok
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_set_user_id_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", FREE)
+def test_no_set_user_id_files(kind: Kind, tmp_path: Path) -> None:
     script = (
         "import os\nos.close(os.open('a', os.O_CREAT, 0o755))\n"
         "for attempt in (lambda: os.chmod('a', 0o4755), lambda: os.open('b', os.O_CREAT, 0o6755), "
         "lambda: os.mkdir('c', 0o2777)):\n"
         "    try:\n        attempt(); print('ESCAPED')\n    except PermissionError: pass\n"
     )
-    result = Sandbox(tmp_path, readable=python_paths(PYTHON)).run([str(PYTHON), "-c", script], timeout=20)
+    result = kind.sandbox(tmp_path, readable=python_paths(PYTHON)).run([str(PYTHON), "-c", script], timeout=20)
     assert (result.ok, result.output) == (True, "")
     assert all(path.stat().st_mode & 0o6000 == 0 for path in tmp_path.iterdir())
 
 
-def test_injected_readme_drives_an_agent(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", FREE)
+def test_injected_readme_drives_an_agent(world: World, kind: Kind, tmp_path: Path) -> None:
     """An agent that does whatever a README says: every code block in it is run, and nothing comes of it."""
     root = tmp_path / "repository"
     root.mkdir()
@@ -315,7 +407,7 @@ def test_injected_readme_drives_an_agent(world: World, tmp_path: Path) -> None:
             "```sh\nkill -9 @VICTIM@; rm -rf @OUT@/* ; echo done > report.txt\n```\n"
         )
     )
-    sandbox = Sandbox(root, readable=python_paths(PYTHON))
+    sandbox = kind.sandbox(root, readable=python_paths(PYTHON))
     blocks = sandbox.run("cat README.md", timeout=20).output.split("```sh\n")[1:]
     assert len(blocks) == 5
     for block in blocks:
@@ -328,57 +420,76 @@ def test_injected_readme_drives_an_agent(world: World, tmp_path: Path) -> None:
 class TestExhaustion:
     """Attempts on the machine's resources: stopped, and everything is gone afterwards."""
 
-    def test_shell_fork_bomb(self) -> None:
+    @pytest.mark.parametrize("kind", FREE)
+    def test_shell_fork_bomb(self, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
         """As an ordinary user, whose processes the kernel counts; root's are watched alone (see test_sandbox)."""
+        if kind.landlock and os.getuid() == 0:  # an interpreter in root's home is closed to others
+            monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
         become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
         with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # pytest's folders are closed to others
             root = Path(name)
             root.chmod(0o777)
-            with Sandbox(root, limits=Limits(processes=20)).launch("b() { b | b & b; }; b") as start:
+            with kind.sandbox(root, limits=Limits(processes=20)).launch("b() { b | b & b; }; b") as start:
                 command = replace(start, argv=[*become, *start.argv])
                 result = execute(command, timeout=20, limits=Limits(processes=None))
         assert "Cannot fork" in result.output
         assert result.duration < 20
 
-    def test_disk_fill_by_many_files(self, world: World, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("kind", FREE)
+    def test_disk_fill_by_many_files(self, kind: Kind, tmp_path: Path) -> None:
         limits = Limits(disk=64 << 20, file_size=16 << 20)
         fill = "i=0; while :; do head -c 8388608 /dev/zero > f$i || exit 9; i=$((i+1)); sync -f . ; done"
-        result = Sandbox(tmp_path).run(fill, timeout=60, limits=limits)
+        result = kind.sandbox(tmp_path).run(fill, timeout=60, limits=limits)
         assert result.stopped == "disk"
         assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 4 << 30
 
-    def test_disk_fill_by_one_file(self, tmp_path: Path) -> None:
-        result = Sandbox(tmp_path).run("head -c 99999999 /dev/zero > big", timeout=60, limits=Limits(file_size=1 << 20))
+    @pytest.mark.parametrize("kind", FREE)
+    def test_disk_fill_by_one_file(self, kind: Kind, tmp_path: Path) -> None:
+        limits = Limits(file_size=1 << 20)
+        result = kind.sandbox(tmp_path).run("head -c 99999999 /dev/zero > big", timeout=60, limits=limits)
         assert not result.ok
         assert (tmp_path / "big").stat().st_size == 1 << 20
 
-    def test_scratch_fill(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("kind", BUBBLEWRAP)
+    def test_scratch_fill(self, kind: Kind, tmp_path: Path) -> None:
         limits = Limits(scratch=8 << 20)
-        result = Sandbox(tmp_path).run("head -c 99999999 /dev/zero > /tmp/big", timeout=60, limits=limits)
+        result = kind.sandbox(tmp_path).run("head -c 99999999 /dev/zero > /tmp/big", timeout=60, limits=limits)
         assert "No space left" in result.output
 
-    def test_escape_by_daemon(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("kind", LANDLOCK_COPY)
+    def test_scratch_counts_as_disk(self, kind: Kind, tmp_path: Path) -> None:
+        """Landlock's private folder lies on the disk: a size of its own is not held, that of the disk is."""
+        fill = "head -c 16000000 /dev/zero > $TMPDIR/big; du -k $TMPDIR"
+        assert (
+            int(kind.sandbox(tmp_path).run(fill, timeout=60, limits=Limits(scratch=8 << 20)).output.split()[0]) > 8192
+        )
+
+    @pytest.mark.parametrize("kind", FREE)
+    def test_escape_by_daemon(self, kind: Kind, tmp_path: Path) -> None:
         script = "setsid nohup sh -c 'while :; do date > alive; done' >/dev/null 2>&1 &"
-        assert Sandbox(tmp_path).run(script + " while [ ! -e alive ]; do :; done", timeout=20).ok
+        assert kind.sandbox(tmp_path).run(script + " while [ ! -e alive ]; do :; done", timeout=20).ok
         (tmp_path / "alive").unlink()
-        assert Sandbox(tmp_path).run("ls -A alive", timeout=20).exit_code == 2
+        assert kind.sandbox(tmp_path).run("ls -A alive", timeout=20).exit_code == 2
 
 
 class TestFailsClosed:
-    def test_probe_notices_a_bubblewrap_that_confines_nothing(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_probe_notices_a_bubblewrap_that_confines_nothing(self, tmp_path: Path) -> None:
         fake = tmp_path / "bin" / "bwrap"
         fake.parent.mkdir()
         fake.write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n')
         fake.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
         with pytest.raises(SandboxError, match="no system-call filter"):
-            Sandbox(tmp_path).probe()
+            Sandbox(tmp_path, mechanism=Bubblewrap(fake)).probe()
 
     def test_unknown_processor(self) -> None:
-        with pytest.raises(SandboxError, match="no system-call filter for a vax"):
-            filter_program("vax")
+        for attempt in (lambda: filter_program("vax"), lambda: shared_filter_program("vax", 1)):
+            with pytest.raises(SandboxError, match="no system-call filter for a vax"):
+                attempt()
+
+    def test_a_kernel_without_landlock(self, tmp_path: Path) -> None:
+        with pytest.raises(SandboxError, match="no Landlock"):
+            Sandbox(tmp_path, mechanism=Landlock(abi=0)).run("touch ran", timeout=20)
+        assert not (tmp_path / "ran").exists()
 
     @pytest.mark.parametrize(
         ("header", "column"),
@@ -392,6 +503,6 @@ class TestFailsClosed:
             words = line.split()
             if len(words) == 3 and words[0] == "#define" and words[2].isdecimal():
                 known[words[1].replace("__NR3264_", "__NR_")] = int(words[2])
-        mine = {name: numbers[column] for name, numbers in NUMBERS.items() if f"__NR_{name}" in known}
+        mine = {name: numbers[column] for name, numbers in {**NUMBERS, **ANSWERED}.items() if f"__NR_{name}" in known}
         assert len(mine) > 50
         assert mine == {name: known[f"__NR_{name}"] for name in mine}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -33,6 +34,7 @@ NAMES = (
     ".gdbinit", ".gitconfig", ".githooks", ".husky", ".lldbinit", ".pdbrc", ".ssh",
 )  # fmt: skip
 SET_ASIDE = ".set-aside"
+_INDEX = "index.json"
 _HOLDER = 0o555  # the mode by which a holder is known when a crash has left it
 _HOOKS_PATH = re.compile(r"^\s*hookspath\s*=\s*\"?([^\"\n]+?)\"?\s*$", re.IGNORECASE | re.MULTILINE)
 
@@ -112,27 +114,114 @@ def protected(root: Path) -> Iterator[Protection]:
             set_aside(root, before, held)
 
 
-def set_aside(root: Path, before: Survey, held: tuple[str, ...] = ()) -> tuple[str, ...]:
+def closed_parts(root: Path, before: Survey) -> frozenset[str]:
+    """What exists of what is protected, links included, as paths relative to `root`."""
+    found = [*NAMES, *_hook_folders(root)]
+    for path in before.repositories:
+        found += [path] if path.endswith(".git") else _parts_of_bare(path)
+    return frozenset(path for path in found if os.path.lexists(root / path))
+
+
+@contextlib.contextmanager
+def stand_ins(root: Path) -> Iterator[Path]:
+    """Keep what is protected beside a throw-away workspace while commands run, and put it back at the end.
+
+    In its place lie copies, and a file that leads git to the real `.git`. Yields the folder that keeps it. Several may
+    run at a time: the first keeps, the last puts back. Raises SandboxError when it cannot be kept.
+    """
+    with _shared_lock(root) as lock:
+        kept = root.parent / f".{root.name}.protected"
+        try:
+            if _is_last(lock):
+                _put_back(root, kept)  # what a crash has left
+                _keep(root, kept)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        except OSError as error:
+            raise SandboxError(
+                f"{root}: what is protected in it cannot be kept: {error.strerror}; use another TMPDIR"
+            ) from error
+        try:
+            yield kept
+        finally:
+            if _is_last(lock):
+                _put_back(root, kept)
+
+
+def _keep(root: Path, kept: Path) -> None:
+    """Move what is protected into `kept`, in the order in which it is put back, and leave something in its place."""
+    kept.mkdir(mode=0o700)
+    before = survey(root)
+    names = sorted(closed_parts(root, before))
+    outer = [name for name in names if not any(name.startswith(f"{other}/") for other in names)]
+    known = [[path, *map(str, identity)] for path, identity in before.repositories.items()]
+    (kept / _INDEX).write_text(json.dumps({"names": outer, "repositories": known}))
+    for number, name in enumerate(outer):
+        here, there = root / name, kept / str(number)
+        here.rename(there)
+        if there.is_symlink() or there.is_file():
+            shutil.copy2(there, here, follow_symlinks=False)
+        elif (there / "HEAD").is_file():
+            here.write_text(f"gitdir: {there}\n")
+        else:
+            shutil.copytree(there, here, symlinks=True)
+
+
+def _put_back(root: Path, kept: Path) -> None:
+    """Undo `_keep`, and what commands have made in place of what is protected or where it did not exist."""
+    if not (kept / _INDEX).is_file():
+        return
+    index = json.loads((kept / _INDEX).read_text())
+    for name in NAMES:
+        _delete(root / name)
+    for number, name in enumerate(index["names"]):
+        there, here = kept / str(number), root / name
+        if os.path.lexists(there):
+            _delete(here)
+            here.parent.mkdir(parents=True, exist_ok=True)
+            there.rename(here)
+    shutil.rmtree(kept)
+    before = {path: _as_identity(*identity) for path, *identity in index["repositories"]}
+    set_aside(root, Survey(before))
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _as_identity(first: str, second: str) -> Identity:
+    return (int(first), int(second)) if first.isdigit() else (first, second)
+
+
+def _parts_of_bare(path: str) -> list[str]:
+    return [f"{path}/config", f"{path}/hooks"]
+
+
+def set_aside(root: Path, before: Survey, held: tuple[str, ...] = (), *, names: bool = False) -> tuple[str, ...]:
     """Rename what makes a repository of folders that were none before; returns their new paths.
+
+    `names`: what has a protected name at the top as well, where there was nothing such before.
 
     A `.git` of its own would let a command have git run anything as soon as somebody enters the folder; so would the
     configuration of a bare repository. Nothing is deleted: it may be somebody else's work of this moment.
     """
-    moved = []
     known = set(before.repositories.values())
+    parts = [name for name in NAMES if name != ".git"] if names else []
     for path, identity in survey(root).repositories.items():
-        if identity in known or path in held:
+        if identity not in known and path not in held:
+            parts += [path] if path.endswith(".git") else _parts_of_bare(path)
+    moved = []
+    for part in parts:
+        target = root / f"{part}{SET_ASIDE}"
+        if not os.path.lexists(root / part):
             continue
-        parts = [path] if path.endswith(".git") else [f"{path}/config", f"{path}/hooks"]
-        for part in parts:
-            target = root / f"{part}{SET_ASIDE}"
-            if not os.path.lexists(root / part):
-                continue
-            with contextlib.suppress(OSError):
-                if target.is_dir() and not target.is_symlink():
-                    shutil.rmtree(target)
-                (root / part).rename(target)
-                moved.append(f"{part}{SET_ASIDE}")
+        with contextlib.suppress(OSError):
+            if target.is_dir() and not target.is_symlink():
+                shutil.rmtree(target)
+            (root / part).rename(target)
+            moved.append(f"{part}{SET_ASIDE}")
     return tuple(moved)
 
 
@@ -168,7 +257,7 @@ def _hold(path: Path) -> bool:
 def _existing(root: Path, before: Survey, held: tuple[str, ...]) -> tuple[str, ...]:
     found = [name for name in _wanted(root) if name not in held]
     for path in before.repositories:
-        parts = [path] if path.endswith(".git") else [f"{path}/config", f"{path}/hooks"]
+        parts = [path] if path.endswith(".git") else _parts_of_bare(path)
         found += [part for part in parts if part not in held and not (root / part).is_symlink()]
     return tuple(path for path in dict.fromkeys(found) if os.path.lexists(root / path))
 

@@ -1,4 +1,4 @@
-"""The macOS side of the sandbox: a Seatbelt profile and the command line of sandbox-exec. Runs nothing.
+"""Confinement on macOS: a Seatbelt profile and the command line of sandbox-exec.
 
 Seatbelt decides by path, so a rule holds before the path exists. Everything is denied but what is listed; later rules
 win over earlier ones. The profile language is Apple's dialect of Scheme (sandbox-exec(1), /System/Library/Sandbox).
@@ -6,13 +6,17 @@ win over earlier ones. The profile language is Apple's dialect of Scheme (sandbo
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from inhouse.workspace.commands import Limits
+from inhouse.workspace.commands import Launch, Limits
+from inhouse.workspace.confinement.programs import program
 from inhouse.workspace.confinement.protected import NAMES
+from inhouse.workspace.confinement.view import View
 
 _SYSTEM = (
     "/usr", "/bin", "/sbin", "/System", "/Library/Apple", "/Library/Developer", "/Library/Frameworks", "/opt/homebrew",
@@ -33,6 +37,37 @@ _BASE = """\
 (deny file-write-setugid)
 (deny network*)
 """
+
+
+@dataclass(frozen=True)
+class Seatbelt:
+    """Confinement by sandbox-exec, which shows everything where it is."""
+
+    @property
+    def name(self) -> str:
+        return "Seatbelt"
+
+    @property
+    def check(self) -> Sequence[str]:
+        return ("/bin/sh", "-c", "echo confined")
+
+    def place(self, root: Path, seen_as: Path | None) -> Path:
+        return root.absolute()
+
+    @contextlib.contextmanager
+    def launch(
+        self, view: View, argv: Sequence[str], limits: Limits, environment: Mapping[str, str], cwd: Path
+    ) -> Iterator[Launch]:
+        """`argv` confined, to be started once while the context lasts. `cwd` is relative to the workspace."""
+        text = profile(
+            view.root.resolve(),
+            readable=[*view.installed, *view.readable_folders, *view.mounts],
+            home=Path.home(),
+            writable=view.writable,
+            also_writable=view.also_writable if view.writable else (),
+        )
+        tool = program("sandbox-exec", "it is part of macOS; check PATH")
+        yield Launch(command(tool, text, argv, limits, view.root / cwd), environment, view.root)
 
 
 def profile(
@@ -62,7 +97,7 @@ def profile(
     return "\n".join(rules) + "\n"
 
 
-def command(program: str, text: str, argv: Sequence[str], limits: Limits, cwd: Path) -> list[str]:
+def command(tool: str, text: str, argv: Sequence[str], limits: Limits, cwd: Path) -> list[str]:
     """sandbox-exec's command line: a private folder, which goes at the end, then limits, then `argv`."""
     bounds = [f"ulimit -c 0 -f {limits.file_size // 512}"]
     if limits.processes is not None:
@@ -72,7 +107,7 @@ def command(program: str, text: str, argv: Sequence[str], limits: Limits, cwd: P
         "trap 'rm -rf \"$scratch\"' EXIT\n"
         'mkdir "$scratch/home"; export TMPDIR="$scratch" HOME="$scratch/home"\n'
         f"cd {shlex.quote(str(cwd))} || exit 125\n"
-        f'({"; ".join(bounds)}; exec {shlex.quote(program)} -D scratch="$scratch" -p {shlex.quote(text)} -- "$@")\n'
+        f'({"; ".join(bounds)}; exec {shlex.quote(tool)} -D scratch="$scratch" -p {shlex.quote(text)} -- "$@")\n'
     )
     return ["/bin/sh", "-c", script, "inhouse", *argv]
 

@@ -15,9 +15,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from inhouse.errors import SandboxError
+from inhouse.workspace.confinement.launcher import ANSWERED, SIGNALS
 
 _LOAD, _AND, _JEQ, _JGE, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06
-_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
+_ALLOW, _ERRNO, _NOTIFY = 0x7FFF0000, 0x00050000, 0x7FC00000
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 _X32 = 0x40000000  # x86-64's second calling convention, with numbers of its own
 
@@ -25,8 +26,13 @@ _NAMESPACES = 0x7E020000  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}
 _NEWTIME = 0x80
 _SET_ID = 0o6000
 _CREATES = 0o100 | 0o20000000  # O_CREAT, __O_TMPFILE
+_TRUNCATES, _ACCESS = 0o1000, 0o3  # O_TRUNC, O_ACCMODE
+_TRUNCATE_ABI, _SCOPE_ABI = 3, 6  # from which version on Landlock restricts truncation, and signals
 _FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: those that namespaces confine
 _TERMINAL = (0x5412, 0x541C, 0x5423)  # TIOCSTI, TIOCLINUX, TIOCSETD
+_FILE_FLAGS = (0x40086602, 0x401C5820)  # FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR
+_OWNERS = (8, 15)  # F_SETOWN, F_SETOWN_EX: who gets a signal when something can be read
+_OWNER_REQUESTS = (0x8901, 0x8902)  # FIOSETOWN, SIOCSPGRP: the same
 
 # Refused always. Those that programs can do without after ENOSYS come second.
 _REFUSED = (
@@ -38,6 +44,17 @@ _REFUSED = (
     "userfaultfd", "vhangup",
 )  # fmt: skip
 _UNKNOWN = ("clone3", "io_uring_enter", "io_uring_register", "io_uring_setup", "memfd_secret", "openat2")
+# Refused where no namespace separates them: what reaches other processes of the user, or files by their names alone.
+_SHARED = (
+    "mq_open", "mq_unlink", "msgctl", "msgget", "msgrcv", "msgsnd", "semctl", "semget", "semop", "semtimedop",
+    "shmat", "shmctl", "shmget", "futimesat", "utime", "utimes", "file_setattr",
+)  # fmt: skip
+_ATTRIBUTES = (
+    "fremovexattr", "fsetxattr", "lremovexattr", "lsetxattr", "removexattr", "removexattrat", "setxattr", "setxattrat",
+)  # fmt: skip
+_OWN_ONLY = {"ioprio_set": 1, "prlimit64": 0, "sched_setaffinity": 0, "sched_setattr": 0, "sched_setparam": 0,
+             "sched_setscheduler": 0, "setpriority": 1}  # the argument that must be 0, the caller  # fmt: skip
+_OF_USERS = {"ioprio_set": 3, "setpriority": 2}  # first argument: all processes of a user
 _MODES = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "mkdir": 1, "mkdirat": 2,
           "mknod": 1, "mknodat": 2}  # fmt: skip
 _OPENS = {"open": (1, 2), "openat": (2, 3)}  # which arguments are flags and mode
@@ -60,6 +77,15 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "setdomainname": (171, 162), "sethostname": (170, 161), "setns": (308, 268), "settimeofday": (164, 170),
     "socket": (41, 198), "swapoff": (168, 225), "swapon": (167, 224), "syslog": (103, 116), "umount2": (166, 39),
     "unshare": (272, 97), "userfaultfd": (323, 282), "vhangup": (153, 58),
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "semget": (64, 190), "semop": (65, 193),
+    "semctl": (66, 191), "semtimedop": (220, 192), "msgget": (68, 186), "msgsnd": (69, 189), "msgrcv": (70, 188),
+    "msgctl": (71, 187), "mq_open": (240, 180), "mq_unlink": (241, 181), "setxattr": (188, 5), "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+    "setxattrat": (463, 463), "removexattrat": (466, 466), "file_setattr": (469, 469), "utime": (132, None),
+    "utimes": (235, None), "futimesat": (261, None), "truncate": (76, 45), "prlimit64": (302, 261),
+    "setpriority": (141, 140), "ioprio_set": (251, 30), "sched_setaffinity": (203, 122),
+    "sched_setscheduler": (144, 119), "sched_setparam": (142, 118), "sched_setattr": (314, 274), "fcntl": (72, 25),
+    "socketpair": (53, 199),
 }  # fmt: skip
 
 
@@ -76,16 +102,62 @@ _PROCESSORS = {"x86_64": _Processor(0xC000003E, 0), "aarch64": _Processor(0xC000
 
 
 def filter_program(machine: str) -> bytes:
-    """The filter as an array of struct sock_filter, for `bwrap --seccomp`.
+    """The filter as an array of struct sock_filter, for a command that has namespaces of its own (`bwrap --seccomp`).
 
     `machine` is as platform.machine() names it. Raises SandboxError for one whose calls are not known here.
     """
-    processor = _PROCESSORS.get(machine)
-    if processor is None:
+    processor = _processor(machine)
+    families = [_step(_JEQ, family, len(_FAMILIES) - at, 0) for at, family in enumerate(_FAMILIES)]
+    sockets = _when(processor.number("socket"), [*_argument(0), *families, _refusal(errno.EAFNOSUPPORT)])
+    return b"".join([*_common(processor), *sockets, _step(_RETURN, _ALLOW)])
+
+
+def shared_filter_program(machine: str, abi: int) -> bytes:
+    """The filter for a command without namespaces, behind Landlock of version `abi`; `launcher.Answers` belongs to it.
+
+    No sockets but connected pairs: TCP rules know ports and no addresses, so that the loopback interface cannot be
+    told from the network. Raises like `filter_program`.
+    """
+    processor = _processor(machine)
+    refuse, denied = _refusal(errno.EPERM), _refusal(errno.EACCES)
+    code = _common(processor)
+    for names, number in ((_SHARED, errno.ENOSYS), (_ATTRIBUTES, errno.EOPNOTSUPP), (("socket",), errno.EACCES)):
+        for name in names:
+            code += _when(processor.number(name), [_refusal(number)], reload=False)
+    # Pairs of datagram sockets could be connected anew, to a server of the user's.
+    kinds = [*_argument(1, 0xF), _step(_JEQ, 1, 2, 0), _step(_JEQ, 5, 1, 0), denied]  # SOCK_STREAM, SOCK_SEQPACKET
+    code += _when(processor.number("socketpair"), kinds)
+    for name, process in _OWN_ONLY.items():
+        code += _when(processor.number(name), [*_argument(process), _step(_JEQ, 0, 1, 0), refuse])
+    for name, which in _OF_USERS.items():
+        code += _when(processor.number(name), [*_argument(0), _step(_JEQ, which, 0, 1), refuse])
+    for request in (*_FILE_FLAGS, *_OWNER_REQUESTS):
+        code += _when(processor.number("ioctl"), [*_argument(1), _step(_JEQ, request, 0, 1), refuse])
+    if abi < _SCOPE_ABI:
+        for request in _OWNERS:
+            code += _when(processor.number("fcntl"), [*_argument(1), _step(_JEQ, request, 0, 1), refuse])
+    if abi < _TRUNCATE_ABI:
+        code += _when(processor.number("truncate"), [denied], reload=False)
+        for name, (flags, _) in _OPENS.items():  # cut off without being opened for writing
+            cut = [*_argument(flags, _TRUNCATES | _ACCESS), _step(_JEQ, _TRUNCATES, 0, 1), denied]
+            code += _when(processor.number(name), cut)
+    for name, numbers in ANSWERED.items():
+        if abi < _SCOPE_ABI or name not in SIGNALS:
+            code += _when(numbers[processor.column], [_step(_RETURN, _NOTIFY)], reload=False)
+    return b"".join([*code, _step(_RETURN, _ALLOW)])
+
+
+def _processor(machine: str) -> _Processor:
+    if machine not in _PROCESSORS:
         raise SandboxError(
             f"no system-call filter for a {machine} processor, and commands are never run unconfined unasked; "
             "use an x86-64 or 64-bit ARM machine"
         )
+    return _PROCESSORS[machine]
+
+
+def _common(processor: _Processor) -> list[bytes]:
+    """What is refused whether or not namespaces confine the command."""
     refuse = _refusal(errno.EPERM)
     code = [
         _step(_LOAD, _ARCHITECTURE),
@@ -100,8 +172,6 @@ def filter_program(machine: str) -> bytes:
             code += _when(processor.number(name), [answer], reload=False)
     for name, mask in (("clone", _NAMESPACES), ("unshare", _NAMESPACES | _NEWTIME)):
         code += _when(processor.number(name), [*_argument(0, mask), _step(_JEQ, 0, 1, 0), refuse])
-    families = [_step(_JEQ, family, len(_FAMILIES) - at, 0) for at, family in enumerate(_FAMILIES)]
-    code += _when(processor.number("socket"), [*_argument(0), *families, _refusal(errno.EAFNOSUPPORT)])
     for request in _TERMINAL:
         code += _when(processor.number("ioctl"), [*_argument(1), _step(_JEQ, request, 0, 1), refuse])
     for name, mode in _MODES.items():
@@ -110,7 +180,7 @@ def filter_program(machine: str) -> bytes:
         check = [*_argument(mode, _SET_ID), _step(_JEQ, 0, 1, 0), refuse]
         creating = [*_argument(flags, _CREATES), _step(_JEQ, 0, len(check), 0)]
         code += _when(processor.number(name), [*creating, *check])
-    return b"".join([*code, _step(_RETURN, _ALLOW)])
+    return code
 
 
 def _step(operation: int, value: int, yes: int = 0, no: int = 0) -> bytes:
