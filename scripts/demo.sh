@@ -1,6 +1,7 @@
 #!/bin/sh
 # A real local model repairs a real bug in a copy of examples/ledger. SEED draws another run; UNCONFINED=1 does without
-# the sandbox where there is none. Nothing here is scripted: a model that fails makes this script fail.
+# the sandbox where there is none. Nothing here is scripted: a model that fails makes this script fail. Exit codes are
+# those of `inhouse fix` (inhouse fix --help).
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 seed=${SEED:-0}
@@ -28,10 +29,19 @@ set -- --model starter --seed "$seed" --minutes 8 --yes
 [ -z "${UNCONFINED:-}" ] || set -- "$@" --unconfined
 status=0
 inhouse fix --repo . "$problem" "$@" || status=$?
-if [ "$status" -ne 0 ]; then
-  printf '\nThe model did not repair it (seed %s). Another draw: make demo SEED=%s\n' "$seed" "$((seed + 1))" >&2
-  exit "$status"
-fi
+case $status in
+  0) ;;
+  3 | 4 | 5 | 6)
+    printf '\nThe model did not repair it (seed %s). Another draw: make demo SEED=%s\n' "$seed" "$((seed + 1))" >&2
+    exit "$status"
+    ;;
+  130) exit 130 ;;
+  *)
+    printf '\nThe repair could not be tried: see the message above. What this machine offers: %s\n' \
+      "$root/.venv/bin/inhouse doctor" >&2
+    exit "$status"
+    ;;
+esac
 
 printf '\n== The tests after the repair ==\n'
 python -m pytest -q --tb=short --color=auto -p no:cacheprovider

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from confined import needs_sandbox
 
 from inhouse.agent import linters
 from inhouse.agent.checks import project_checks
@@ -14,7 +15,7 @@ from inhouse.agent.desk import Check
 from inhouse.agent.linters import LINTERS
 from inhouse.workspace import Sandbox, Unconfined
 
-pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+pytestmark = needs_sandbox
 
 # Objects to every `var`, in the form of `eslint --format json`, with eslint's exit codes.
 ESLINT = """\

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -13,11 +12,12 @@ from typing import Any
 import acp
 import pytest
 from acp import schema
+from confined import needs_sandbox
 from test_agent import Server, repo
 
 __all__ = ["repo"]
 
-pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+pytestmark = needs_sandbox
 
 
 class Editor:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command_line import Inhouse, Terminal
+from confined import needs_sandbox
 
 from scripted_server import Server
-
-needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 
 
 @pytest.fixture
@@ -36,7 +34,7 @@ def server() -> Iterator[Server]:
     one.close()
 
 
-@needs_bubblewrap
+@needs_sandbox
 def test_one_task_with_json_then_resumed_listed_shown_and_exported(
     inhouse: Inhouse, repo: Path, server: Server
 ) -> None:
@@ -69,14 +67,14 @@ def test_one_task_with_json_then_resumed_listed_shown_and_exported(
     assert [message["role"] for message in exported["messages"]][:3] == ["system", "user", "assistant"]
 
 
-@needs_bubblewrap
+@needs_sandbox
 def test_a_task_that_meets_a_limit_says_so_by_its_exit_code(inhouse: Inhouse, repo: Path, server: Server) -> None:
     done = inhouse("agent", "--repo", repo, "--url", server.url, "--max-turns", 1, "Make x 2.")
     assert done.returncode == 3
     assert "the limit of answers is reached" in done.stdout
 
 
-@needs_bubblewrap
+@needs_sandbox
 @pytest.mark.parametrize(
     ("command", "code", "says"),
     [
@@ -96,7 +94,7 @@ def test_the_last_line_and_the_exit_code_say_what_shows_that_it_works(
     assert done.stdout.splitlines()[-1].startswith(says)
 
 
-@needs_bubblewrap
+@needs_sandbox
 def test_the_commands_of_a_terminal(environment: dict[str, str], repo: Path, server: Server) -> None:
     end = Terminal(environment, "agent", "--repo", str(repo), "--url", server.url, "--mode", "auto", "Make x 2.")
     asked = (

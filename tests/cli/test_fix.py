@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,14 +12,17 @@ import time
 from pathlib import Path
 
 import pytest
+import refusing
 from command_line import Inhouse
+from confined import needs_sandbox
 
 from inhouse.cli import fix as module
 from inhouse.errors import WorkspaceError
 from inhouse.repair import RepairResult
+from inhouse.workspace.confinement.launcher import landlock_abi
 from scripted_server import Server
 
-pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+pytestmark = needs_sandbox
 
 BROKEN = "def one():\n    return 2\n"
 TEST = "import unittest\nfrom m import one\n\nclass One(unittest.TestCase):\n    def test_one(self):\n"
@@ -118,21 +120,35 @@ def test_a_test_without_a_patch_is_shown(inhouse: Inhouse, repository: Path) -> 
     server.close()
 
 
-def test_no_sandbox_is_said_and_never_passed_over(
-    inhouse: Inhouse, repository: Path, tiny: Path, tmp_path: Path
-) -> None:
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    for name in ("git", "prlimit", "python3", "sh"):
-        (programs / name).symlink_to(shutil.which(name) or name)
+def test_no_sandbox_is_said_and_never_passed_over(environment: dict[str, str], repository: Path, tiny: Path) -> None:
+    machine = [sys.executable, refusing.__file__, "namespaces", "landlock", "--"]
     args = ("fix", "--repo", repository, "one is 2", "--model", tiny, "--attempts", 1, "--test", "python3 -m unittest")
-    refused = inhouse(*args, "--yes", PATH=str(programs))
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [*machine, sys.executable, "-m", "inhouse", *map(str, args), *more]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+    refused = run("--yes")
     assert refused.returncode == 1
-    assert "bwrap is not installed" in refused.stderr
+    assert "commands cannot be confined on this machine (bubblewrap" in refused.stderr
     assert "--unconfined" in refused.stderr
-    allowed = inhouse(*args, "--unconfined", PATH=str(programs))
+    allowed = run("--unconfined")
     assert allowed.returncode == 3
     assert "with your own rights" in allowed.stderr
+
+
+@pytest.mark.skipif(landlock_abi() == 0, reason="the kernel has no Landlock")
+def test_where_namespaces_are_refused_tests_run_under_landlock(
+    environment: dict[str, str], repository: Path, tiny: Path
+) -> None:
+    subprocess.run(["git", "init", "-q", str(repository)], check=True)
+    machine = [sys.executable, refusing.__file__, "namespaces", "--"]
+    args = ("fix", "--repo", repository, "one is 2", "--model", tiny, "--attempts", 1, "--yes")
+    command = [*machine, sys.executable, "-m", "inhouse", *map(str, args), "--test", "python3 -m unittest"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 3, done.stderr
+    assert "1 of 1 tests fail" in done.stderr
+    assert sorted(path.name for path in repository.iterdir()) == [".git", "m.py", "test_m.py"]
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from confined import needs_sandbox
+from confined import problem as sandbox_problem
 
 from inhouse.client.scripted import ScriptedClient
 from inhouse.client.types import Answer, ChatRequest, Message, Usage
@@ -23,7 +24,6 @@ from inhouse.evals.symptoms import Test as Single
 from inhouse.workspace.source import functions
 
 PROBLEMS = load_problems()
-needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 
 
 def problem(task: int) -> Problem:
@@ -38,8 +38,8 @@ def unexamined(module: str, tests: Sequence[Single], function: str) -> Symptom |
 
 @pytest.fixture(scope="module")
 def bug() -> Bug:
-    if shutil.which("bwrap") is None:
-        pytest.skip("bubblewrap is not installed")
+    if sandbox_problem():
+        pytest.skip(sandbox_problem())
     return next(make_bugs(PROBLEMS, 1, 0, examiner()))
 
 
@@ -88,7 +88,7 @@ class TestBugs:
         assert len(names) >= 140
         assert not names & {"HumanEval/32", "HumanEval/10", "HumanEval/151"}
 
-    @needs_bubblewrap
+    @needs_sandbox
     def test_the_tests_tell_the_right_program_from_the_wrong_one(self, bug: Bug) -> None:
         assert not passes(bug, {})
         assert passes(bug, {bug.path: bug.right})
@@ -107,7 +107,7 @@ class TestSymptoms:
         assert tests[0].expected == "True"
         assert split_tests(problem(32)) == []
 
-    @needs_bubblewrap
+    @needs_sandbox
     def test_what_a_failing_call_shows_is_told_the_shortest_first(self) -> None:
         tests = [
             Single("assert f([1, 2]) == 3", "f([1, 2])", "3"),
@@ -124,7 +124,7 @@ class TestSymptoms:
         assert "`f(2)` returns 3; this should hold: `abs(f(2)) < 2`." in issue
         assert "raises TypeError" in replace(found, examples=found.examples[2:]).issue("f")
 
-    @needs_bubblewrap
+    @needs_sandbox
     @pytest.mark.parametrize(
         "module",
         ["def f(x):\n    return x\n", "import os\n\ndef f(x):\n    os._exit(0)\n", "def f(x:\n"],
@@ -134,7 +134,7 @@ class TestSymptoms:
         assert examiner()(module, [Single("assert f(1) == 1", "f(1)", "1")], "f") is None
 
 
-@needs_bubblewrap
+@needs_sandbox
 class TestMeasuring:
     def test_the_model_alone_sees_the_right_file_and_no_test(self, bug: Bug) -> None:
         client = scripted(function_of(bug, bug.right))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confined import needs_sandbox
 
 from inhouse.client.scripted import ScriptedClient
 from inhouse.client.types import Answer, ChatRequest, FinishReason, Message, Sampling, Usage
@@ -24,7 +24,6 @@ from inhouse.evals.humaneval import (
 )
 from inhouse.evals.humaneval_run import Progress, check, confined, run
 
-needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 PROBLEMS = load_problems()
 GREEDY = Sampling(max_tokens=400)
 
@@ -44,7 +43,7 @@ class TestProblems:
         assert all(f"def {problem.entry_point}(" in problem.prompt for problem in PROBLEMS)
         assert PROBLEMS[38].preamble.startswith("\n\ndef encode_cyclic(")
 
-    @needs_bubblewrap
+    @needs_sandbox
     def test_their_own_solutions_pass(self) -> None:
         failed = [p.task_id for p in PROBLEMS[::6] if not verdict(p, module_of(p, solution(p)))[0]]
         assert failed == []
@@ -90,7 +89,7 @@ class TestModule:
             assert completed(self.PROBLEM, body.rstrip() + beyond).rstrip() == expected.rstrip()
 
 
-@needs_bubblewrap
+@needs_sandbox
 class TestCheck:
     PROBLEM = PROBLEMS[2]
 
@@ -137,7 +136,7 @@ def measure(client: ScriptedClient, results: Path, **options: Any) -> tuple[Any,
     return report, heard
 
 
-@needs_bubblewrap
+@needs_sandbox
 class TestRun:
     def test_report(self, tmp_path: Path) -> None:
         endless = f"```python\n{PROBLEMS[1].prompt}    while True: pass\n```"

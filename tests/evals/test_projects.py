@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import confined
 import pytest
 
 from inhouse.errors import DownloadError, ParameterError
@@ -101,8 +102,8 @@ PROJECT = Project(
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Prepared:
-    if shutil.which("bwrap") is None:
-        pytest.skip("bubblewrap is not installed")
+    if confined.problem():
+        pytest.skip(confined.problem())
     root = tmp_path / "stock" / "repository"
     (root / "stock").mkdir(parents=True)
     (root / "stock" / "__init__.py").write_text("")

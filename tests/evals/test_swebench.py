@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confined import needs_sandbox
 
 from inhouse.cli.swebench_solvers import solver
 from inhouse.errors import ParameterError
@@ -19,7 +19,7 @@ from inhouse.evals.swebench import grade, load_instances, prepare
 from inhouse.weights.synthetic import synthesize
 from scripted_server import Server
 
-pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+pytestmark = needs_sandbox
 
 BUGS = {
     "pages": (

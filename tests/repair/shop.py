@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from confined import problem
 
 from inhouse.client.scripted import Line, ScriptedClient
 from inhouse.client.types import ChatRequest, Message
@@ -58,8 +58,8 @@ class Repository:
     @classmethod
     def made(cls, folder: Path, tests: str) -> Repository:
         """The program below `folder`, with these tests. Skips the test where no sandbox is to be had."""
-        if shutil.which("bwrap") is None:
-            pytest.skip("bubblewrap is not installed")
+        if problem():
+            pytest.skip(problem())
         repository = cls(folder / "repository")
         repository.write("shop/__init__.py", "")
         repository.write("shop/prices.py", PROGRAM)

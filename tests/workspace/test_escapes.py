@@ -237,8 +237,18 @@ READS = {
     "pair of sockets connected anew": "py:import os, socket\na, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
     "os.chdir('@OUT@')\na.connect('d')\na.send(b'ESCAPED')\nprint('ESCAPED')",
     "temporary files of others": "cat @COMMON@",
-    "debug registers of the launcher": "py:import ctypes, os\nif ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0) == 0: print('ESCAPED')",
-    "launcher killed": "kill -9 $PPID && echo ESCAPED",
+}
+
+# At the process that supervises the command under Landlock.
+SUPERVISOR = {
+    "traced": "py:import ctypes, os\nif ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0) == 0: print('ESCAPED')",
+    "killed": "kill -9 $PPID && echo ESCAPED",
+    "stopped": "kill -STOP $PPID && echo ESCAPED",
+    "read": "cat /proc/$PPID/environ /proc/$PPID/cmdline && echo ESCAPED",
+    "limited": "py:import os, resource\nresource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (0, 0))\nprint('ESCAPED')",
+    "renamed over": "py:import os\nos.mkdir('m')\nopen('m/f', 'w').close()\nchild = os.fork()\nfor _ in range(300):\n"
+    "    if child == 0:\n        os.rename('m', 'n'); os.symlink('@OUT@', 'm'); os.unlink('m'); os.rename('n', 'm')\n"
+    "    else:\n        try: os.chmod('m/secret', 0o777); print('ESCAPED')\n        except OSError: pass\n",
 }
 
 # What a kind of confinement that can only allow does not hold: that files exist, and what the kernel tells of them.
@@ -267,6 +277,14 @@ def test_contained(world: World, attempt: str, kind: Kind, monkeypatch: pytest.M
     assert SECRET not in result.output
     assert "SyntaxError" not in result.output
     assert world.secret.read_text() == SECRET
+
+
+@pytest.mark.parametrize("kind", LANDLOCK_COPY)
+@pytest.mark.parametrize("attempt", SUPERVISOR.values(), ids=SUPERVISOR.keys())
+def test_the_supervisor_is_out_of_reach(world: World, attempt: str, kind: Kind) -> None:
+    before = world.secret.stat().st_mode
+    assert "ESCAPED" not in world.sandbox(kind).run(as_command(world.fill(attempt)), timeout=60).output
+    assert world.secret.stat().st_mode == before
 
 
 @pytest.mark.parametrize(
@@ -459,7 +477,7 @@ class TestExhaustion:
     @pytest.mark.parametrize("kind", LANDLOCK_COPY)
     def test_scratch_counts_as_disk(self, kind: Kind, tmp_path: Path) -> None:
         """Landlock's private folder lies on the disk: a size of its own is not held, that of the disk is."""
-        fill = "head -c 16000000 /dev/zero > $TMPDIR/big; du -k $TMPDIR"
+        fill = "head -c 16000000 /dev/zero > $TMPDIR/big; du -ks $TMPDIR"
         assert (
             int(kind.sandbox(tmp_path).run(fill, timeout=60, limits=Limits(scratch=8 << 20)).output.split()[0]) > 8192
         )

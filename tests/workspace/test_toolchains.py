@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 from pathlib import Path
 
 import pytest
+from confined import needs_sandbox
 
 from home_layouts import KEYS, PYTHONS, SECRET, Layout, copy_python, nvm, put_keys, script
 from inhouse.workspace import Sandbox
@@ -17,7 +17,6 @@ from inhouse.workspace.toolchains import Toolchains, UserEnvironment, find_toolc
 from inhouse.workspace.toolchains.environments import project_environments
 from inhouse.workspace.toolchains.shims import ask, wanted_versions
 
-needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 WHO = "import sys; print(sys.executable)"
 
 
@@ -44,7 +43,7 @@ def repository(home: Path) -> Path:
     return folder
 
 
-@needs_bubblewrap
+@needs_sandbox
 class TestPrograms:
     @pytest.mark.parametrize("name", PYTHONS)
     def test_python_is_the_one_of_the_users_shell(self, home: Path, repository: Path, name: str) -> None:
@@ -95,7 +94,7 @@ class TestPrograms:
         assert "PYENV_VERSION" not in found.variables
 
 
-@needs_bubblewrap
+@needs_sandbox
 class TestKeys:
     @pytest.mark.parametrize("name", ["pyenv", "uv", "conda"])
     def test_none_can_be_read(self, home: Path, repository: Path, name: str) -> None:

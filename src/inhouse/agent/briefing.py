@@ -49,6 +49,7 @@ def facts(desk: Desk, overview: str = "") -> str:
     """
     parts = [
         f"Workspace: {desk.root}\nSystem: {platform.system()}, {time.strftime('%A, %Y-%m-%d')}",
+        desk.advice,
         _history(desk),
         f"Tests: {desk.test}" if desk.test else "",
         _quoted("AGENTS.md", _text(desk, "AGENTS.md"), _RULES),

@@ -69,6 +69,12 @@ class Desk:
         return self._reading is not None
 
     @property
+    def advice(self) -> str:
+        """What the commands' author must know of their confinement; empty if nothing surprises."""
+        runner = self._writing.runner
+        return runner.confinement.advice if isinstance(runner, Sandbox) else ""
+
+    @property
     def runner(self) -> Runner:
         return self._room.runner
 

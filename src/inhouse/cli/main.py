@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "acp": "the agent in an editor, by the Agent Client Protocol",
         "fix": "repair a repository: edits, tests, a verified patch",
         "cache": "what is kept of past conversations",
+        "doctor": "what confines commands here, and all that a bug report needs",
         "map": "what matters in a repository, and where names are used",
         "bench": "measure a model on this machine",
         "eval": "measure what a model can do",

@@ -81,7 +81,7 @@ def passes(bug: Bug, patch: Mapping[str, str]) -> bool:
         root = Path(name).resolve()
         bug.write(root)
         write_files(root, {path: text for path, text in patch.items() if path.startswith(f"{PACKAGE}/")})
-        sandbox = Sandbox(root, readable=python_paths(Path(sys.executable)), limits=_LIMITS)
+        sandbox = Sandbox(root, readable=python_paths(Path(sys.executable)), limits=_LIMITS, disposable=True)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
         done = sandbox.run(command, timeout=_TEST_SECONDS)
         wanted = sum(text.count("\ndef test_") for text in bug.tests.values())

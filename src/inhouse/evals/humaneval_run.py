@@ -149,7 +149,7 @@ def check(problem: Problem, module: str, confine: Callable[[Path], Runner], time
 
 def confined(root: Path) -> Sandbox:
     """This Python, no network, nothing but `root` to write in, little memory."""
-    return Sandbox(root, readable=python_paths(Path(sys.executable)), limits=_LIMITS)
+    return Sandbox(root, readable=python_paths(Path(sys.executable)), limits=_LIMITS, disposable=True)
 
 
 def _outcome(result: CommandResult) -> TestReport:

@@ -191,8 +191,9 @@ def grade(instance: Instance, patch: str, clone: Path, python: Path, scratch: Pa
     _apply(root, scratch / "test.patch", instance.test_patch)
     environment = {"PYTHONPATH": f"{root / 'src'}:{root}"}
     sandbox = Sandbox(
-        root, readable=python_paths(python), path=(python.parent,), environment=environment, limits=_LIMITS
-    )
+        root, readable=python_paths(python), path=(python.parent,), environment=environment, limits=_LIMITS,
+        disposable=True,
+    )  # fmt: skip
     command = [str(python), "-m", "pytest", "-rA", "--color=no", "--tb=short", "-p", "no:cacheprovider", *tests]
     result = sandbox.run(command, timeout=timeout)
     passed = {name for outcome, name in _RESULT.findall(result.output) if outcome in ("PASSED", "XFAIL")}

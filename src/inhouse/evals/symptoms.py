@@ -128,4 +128,4 @@ def _claim(test: Test) -> str:
 
 
 def _confined(root: Path) -> Sandbox:
-    return Sandbox(root, readable=python_paths(Path(sys.executable)), limits=_LIMITS)
+    return Sandbox(root, readable=python_paths(Path(sys.executable)), limits=_LIMITS, disposable=True)

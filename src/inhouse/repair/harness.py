@@ -169,7 +169,7 @@ def open_harness(
         command = given
     place = runner.place / checkout.prefix
     paths = [str(place / "src")] if (checkout.root / "src").is_dir() else []
-    if not sandboxed:
+    if place != checkout.repository:
         paths.append(str(place))  # an editable install would otherwise lead back to the user's own files
     environment = {"PYTHONPATH": os.pathsep.join(paths)} if paths else {}
     notes = CallNotes(folder, checkout.root, place)
@@ -206,7 +206,7 @@ def _detected(checkout: Checkout, pythons: Sequence[Path], runner: Runner, stand
 def _runner(
     checkout: Checkout, toolchains: Toolchains, python: Path | None, folder: Path, *, sandboxed: bool
 ) -> Sandbox | Unconfined:
-    """Confined, the copy is seen at the place of the user's repository, where editable installs expect it."""
+    """Confined, the copy is seen where the user's repository is, if it can be: editable installs expect it there."""
     return open_runner(
         checkout.tree, checkout.top, toolchains, python, sandboxed=sandboxed,
         readable=(folder, *checkout.borrowed_objects), mounts=checkout.mounts(checkout.top),

@@ -66,7 +66,7 @@ def open_runner(
     bases = dict.fromkeys(base for one in pythons for base in _bases(one, repository, toolchains))
     return Sandbox(
         root, repository if root != repository else None, tuple(readable), (*toolchains.readable, *bases),
-        toolchains.writable, mounts or {}, path, variables,
+        toolchains.writable, mounts or {}, path, variables, disposable=root != repository,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from inhouse.workspace.confinement.interpreters import is_python
 from inhouse.workspace.confinement.programs import program
 from inhouse.workspace.confinement.protected import Protection, protected, survey
 from inhouse.workspace.confinement.seccomp import filter_program
-from inhouse.workspace.confinement.view import ETC, SYSTEM, View
+from inhouse.workspace.confinement.view import ETC, SYSTEM, Guarantee, View
 from inhouse.workspace.processes import started
 
 # What /proc tells or takes of the whole machine, with root's rights where root runs us.
@@ -41,7 +41,6 @@ for place in / /usr /etc /proc/sys/kernel; do
 done
 if (: >> /proc/sys/kernel/core_pattern) 2>/dev/null; then echo 'kernel settings can be written'; exit 1; fi
 echo confined"""
-
 _CHECK_SECONDS = 20.0
 
 
@@ -60,6 +59,21 @@ class Bubblewrap:
     def check(self) -> Sequence[str]:
         """A command that prints "confined" alone, or what is missing for that."""
         return ("/bin/sh", "-c", _CHECK)
+
+    @property
+    def guarantees(self) -> Sequence[Guarantee]:
+        return (
+            Guarantee("network", "yes", "none but a loopback interface of its own"),
+            Guarantee("writing outside the workspace", "yes", "nothing else is writable but a private /tmp"),
+            Guarantee("reading your home directory", "yes", "only toolchains and what you allow are there"),
+            Guarantee(".git and start-up files", "yes", "read-only; what does not exist cannot be made"),
+            Guarantee("signals to other processes", "yes", "they do not exist for a command"),
+            Guarantee("/proc", "yes", "shows a command's own processes"),
+        )
+
+    @property
+    def advice(self) -> str:
+        return ""
 
     def place(self, root: Path, seen_as: Path | None) -> Path:
         return seen_as or root.absolute()

@@ -26,7 +26,7 @@ from inhouse.workspace.confinement import launcher
 from inhouse.workspace.confinement.programs import program
 from inhouse.workspace.confinement.protected import closed_parts, set_aside, stand_ins, survey
 from inhouse.workspace.confinement.seccomp import shared_filter_program
-from inhouse.workspace.confinement.view import ETC, SYSTEM, View
+from inhouse.workspace.confinement.view import ETC, SYSTEM, Guarantee, View
 
 NEWEST = 6  # the newest version of Landlock that is made use of
 _DEVICES = ("/dev/full", "/dev/null", "/dev/random", "/dev/urandom", "/dev/zero")
@@ -59,6 +59,28 @@ class Landlock:
     def check(self) -> Sequence[str]:
         """A command that prints "confined" alone, or what is missing for that."""
         return ("/bin/sh", "-c", _CHECK.replace("@PID@", str(os.getpid())))
+
+    @property
+    def guarantees(self) -> Sequence[Guarantee]:
+        by = "the kernel" if min(self.abi, launcher.landlock_abi()) >= launcher.SCOPE_ABI else "a supervisor"
+        return (
+            Guarantee("network", "yes", "no sockets but pairs, so no loopback either: tests that need one fail"),
+            Guarantee("writing outside the workspace", "yes", "nothing else is writable but a private folder"),
+            Guarantee("reading your home directory", "partly", "only what is allowed; names and sizes are seen"),
+            Guarantee(".git and start-up files", "partly", "in your repository nothing new can be made beside them; in "
+                      "a copy they are put back after each command"),
+            Guarantee("signals to other processes", "yes", f"{by} lets them reach a command's own alone"),
+            Guarantee("/proc", "partly", "processes cannot be read, not even a command's own; that they exist is seen"),
+            Guarantee("shared memory", "yes", "none, so that semaphores of multiprocessing fail"),
+            Guarantee("terminals", "yes", "none, not even one of its own"),
+        )  # fmt: skip
+
+    @property
+    def advice(self) -> str:
+        return (
+            "Commands cannot make, rename or delete files directly in the root folder (the edit tools can), "
+            "only change them and work in its subfolders; they have no sockets, and $TMPDIR instead of /tmp."
+        )
 
     def place(self, root: Path, seen_as: Path | None) -> Path:
         return root.absolute()

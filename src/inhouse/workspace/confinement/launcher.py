@@ -38,8 +38,8 @@ _READ = EXECUTE | READ_FILE | READ_DIR
 _CHANGE = WRITE_FILE | _REMOVE | _MAKE | _REFER | _TRUNCATE
 _OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | _TRUNCATE
 _HANDLED = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}  # by ABI
-_TCP_ABI, _SCOPE_ABI = 4, 6  # from which TCP ports, and signals and abstract sockets, can be restricted
-_ATTRIBUTES = {_TCP_ABI: 16, _SCOPE_ABI: 24}  # size of struct landlock_ruleset_attr
+_TCP_ABI, SCOPE_ABI = 4, 6  # from which TCP ports, and signals and abstract sockets, can be restricted
+_ATTRIBUTES = {_TCP_ABI: 16, SCOPE_ABI: 24}  # size of struct landlock_ruleset_attr
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _CALLS = {"x86_64": {"seccomp": 317, "capset": 126}, "aarch64": {"seccomp": 277, "capset": 91}}
@@ -253,7 +253,7 @@ def restrict(specification: Specification, abi: int) -> None:
     if abi < 1:
         raise OSError(errno.EOPNOTSUPP, "the kernel has no Landlock")
     handled = _HANDLED[min(abi, max(_HANDLED))]
-    attributes = struct.pack("=QQQ", handled, 3 if abi >= _TCP_ABI else 0, 3 if abi >= _SCOPE_ABI else 0)
+    attributes = struct.pack("=QQQ", handled, 3 if abi >= _TCP_ABI else 0, 3 if abi >= SCOPE_ABI else 0)
     size = max((size for least, size in _ATTRIBUTES.items() if abi >= least), default=8)
     ruleset = _checked(_libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(size), ctypes.c_uint32(0)))
     for names, rights in ((specification["readable"], _READ), (specification["writable"], _READ | _CHANGE),

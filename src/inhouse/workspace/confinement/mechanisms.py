@@ -17,7 +17,7 @@ from inhouse.workspace.commands import Launch, Limits, execute
 from inhouse.workspace.confinement.bubblewrap import installed, shipped
 from inhouse.workspace.confinement.landlock import Landlock
 from inhouse.workspace.confinement.seatbelt import Seatbelt
-from inhouse.workspace.confinement.view import View
+from inhouse.workspace.confinement.view import Guarantee, View
 
 _REMEDY = (
     "install bubblewrap (Debian, Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap; Arch: pacman -S "
@@ -36,6 +36,13 @@ class Mechanism(Protocol):
     @property
     def check(self) -> Sequence[str]:
         """A command that prints "confined" alone, or what is missing for that."""
+
+    @property
+    def guarantees(self) -> Sequence[Guarantee]: ...
+
+    @property
+    def advice(self) -> str:
+        """What whoever writes commands must know of it; empty if nothing surprises."""
 
     def place(self, root: Path, seen_as: Path | None) -> Path:
         """Where commands see a workspace that is wanted to be seen at `seen_as`."""

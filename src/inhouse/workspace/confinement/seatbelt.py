@@ -16,7 +16,7 @@ from pathlib import Path
 from inhouse.workspace.commands import Launch, Limits
 from inhouse.workspace.confinement.programs import program
 from inhouse.workspace.confinement.protected import NAMES
-from inhouse.workspace.confinement.view import View
+from inhouse.workspace.confinement.view import Guarantee, View
 
 _SYSTEM = (
     "/usr", "/bin", "/sbin", "/System", "/Library/Apple", "/Library/Developer", "/Library/Frameworks", "/opt/homebrew",
@@ -50,6 +50,23 @@ class Seatbelt:
     @property
     def check(self) -> Sequence[str]:
         return ("/bin/sh", "-c", "echo confined")
+
+    @property
+    def guarantees(self) -> Sequence[Guarantee]:
+        return (
+            Guarantee("network", "yes", "none, not even loopback"),
+            Guarantee("writing outside the workspace", "yes", "nothing else is writable but a private folder"),
+            Guarantee(
+                "reading your home directory", "partly", "only what is allowed; names and sizes of files are seen"
+            ),
+            Guarantee(".git and start-up files", "yes", "cannot be written, also before they exist"),
+            Guarantee("signals to other processes", "yes", "only among a command's own"),
+            Guarantee("process lists", "partly", "that other processes exist is seen"),
+        )
+
+    @property
+    def advice(self) -> str:
+        return ""
 
     def place(self, root: Path, seen_as: Path | None) -> Path:
         return root.absolute()

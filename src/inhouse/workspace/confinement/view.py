@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store")
 ETC = (
@@ -39,3 +40,12 @@ class View:
     @property
     def readable_folders(self) -> tuple[Path, ...]:
         return tuple(self.readable if self.writable else (*self.readable, *self.also_writable))
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """What a kind of confinement holds of one thing, for a person to read."""
+
+    subject: str
+    held: Literal["yes", "partly", "no"]
+    how: str
