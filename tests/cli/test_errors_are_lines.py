@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import signal
 import socketserver
 import subprocess
@@ -17,10 +16,10 @@ from pathlib import Path
 
 import pytest
 from command_line import Inhouse
+from confined import needs_sandbox
 
 from scripted_server import Server
 
-needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 SECRET = "a-word-of-the-request-alone"
 NAME = os.fsdecode(b"n\xe9me")  # no UTF-8
 
@@ -88,7 +87,7 @@ def test_an_address_that_is_none(inhouse: Inhouse, repo: Path, command: str, url
     one_line(inhouse(command, "--repo", repo, "--url", url, SECRET), repr(url), says, "give one such as")
 
 
-@needs_bubblewrap
+@needs_sandbox
 @pytest.mark.parametrize(
     ("said", "says"),
     [
@@ -129,14 +128,14 @@ class TestAFullDisk:
             stdin=subprocess.DEVNULL, preexec_fn=limited(size), timeout=120,
         )  # fmt: skip
 
-    @needs_bubblewrap
+    @needs_sandbox
     def test_while_a_session_is_begun(self, environment: dict[str, str], repo: Path) -> None:
         server = Server("Done.")
         done = self.run(environment, 100, "agent", "--repo", repo, "--url", server.url, "Hi.")
         server.close()
         one_line(done, f"{environment['INHOUSE_HOME']}/sessions/", "no session can be kept there", "INHOUSE_HOME")
 
-    @needs_bubblewrap
+    @needs_sandbox
     def test_in_the_middle_of_a_session_which_can_be_resumed(
         self, inhouse: Inhouse, environment: dict[str, str], repo: Path
     ) -> None:
@@ -171,7 +170,7 @@ def test_streams_that_are_closed(environment: dict[str, str], closed: str) -> No
 @pytest.mark.parametrize("variables", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0",
                                                                       "PYTHONCOERCECLOCALE": "0"}])  # fmt: skip
 class TestAnEncodingWithoutLetters:
-    @needs_bubblewrap
+    @needs_sandbox
     def test_the_agent(self, inhouse: Inhouse, repo: Path, variables: dict[str, str]) -> None:
         server = Server("Grüße – ✓")
         done = inhouse("agent", "--repo", repo, "--url", server.url, "Grüße?", **variables)
@@ -182,7 +181,7 @@ class TestAnEncodingWithoutLetters:
             "Grüße?" in server.asked[0]["messages"][1]["content"] or "\\x" in server.asked[0]["messages"][1]["content"]
         )
 
-    @needs_bubblewrap
+    @needs_sandbox
     def test_its_json(self, inhouse: Inhouse, repo: Path, variables: dict[str, str]) -> None:
         server = Server("Grüße – ✓")
         done = inhouse("agent", "--json", "--repo", repo, "--url", server.url, "Hi.", **variables)
@@ -203,7 +202,7 @@ class TestNamesInAnyBytes:
     def test_of_a_file_with_control_characters(self, inhouse: Inhouse, tmp_path: Path) -> None:
         one_line(inhouse("agent", "--repo", tmp_path / "a\x1b[2Jb", "Hi."), "a\\x1b[2Jb")
 
-    @needs_bubblewrap
+    @needs_sandbox
     def test_of_a_repository_and_in_a_prompt(self, inhouse: Inhouse, tmp_path: Path) -> None:
         root = tmp_path / NAME
         root.mkdir()
@@ -228,7 +227,7 @@ class TestHomes:
             done = inhouse(command, HOME=home, INHOUSE_HOME="")
             assert (done.returncode, done.stderr) == (0, "")
 
-    @needs_bubblewrap
+    @needs_sandbox
     @pytest.mark.parametrize("home", ["/dev/null", "/proc/nowhere"])
     def test_that_cannot_be_written(self, inhouse: Inhouse, repo: Path, home: str) -> None:
         server = Server("Done.")
@@ -299,7 +298,7 @@ def test_what_nobody_foresaw(environment: dict[str, str]) -> None:
     assert "Traceback" in shown.stderr
 
 
-@needs_bubblewrap
+@needs_sandbox
 def test_a_small_model_is_announced_once(inhouse: Inhouse, repo: Path) -> None:
     server = Server("Hello.", "Hello.", "Hello.")
     named = ("agent", "--repo", repo, "--url", server.url, "--model", "qwen2.5-coder-1.5b-instruct")

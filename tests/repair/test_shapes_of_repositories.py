@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from confined import problem
 from shop import Repository
 
 from inhouse.workspace import copy_plan
@@ -33,8 +34,8 @@ SUMS = "exports.total = function (xs) {\n  return xs.reduce((a, b) => a + b, 1);
 @pytest.fixture
 def made(tmp_path: Path, scratch: Path) -> Repository:
     """An empty repository."""
-    if shutil.which("bwrap") is None:
-        pytest.skip("bubblewrap is not installed")
+    if problem():
+        pytest.skip(problem())
     repository = Repository(tmp_path / "repository")
     repository.root.mkdir()
     repository.git("init", "--quiet")

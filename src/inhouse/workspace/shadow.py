@@ -1,9 +1,9 @@
 """Checkpoints of a workspace in a git directory of our own, outside it: the user's `.git` is never touched.
 
-A checkpoint is a tree of the files that git does not ignore, byte for byte, those of submodules and of other repositories
-inside among them; and of the ignored files that were to be covered, because somebody edits them. Going back changes
-only the paths that differ between two checkpoints, and none that was changed since by somebody else. Knows nothing of
-sessions or models.
+A checkpoint is a tree of the files that git does not ignore, byte for byte, those of submodules and of other
+repositories inside among them; and of the ignored files that were to be covered, because somebody edits them. Going
+back changes only the paths that differ between two checkpoints, and none that was changed since by somebody else.
+Knows nothing of sessions or models.
 """
 
 from __future__ import annotations
