@@ -10,6 +10,8 @@ import pytest
 from inhouse.errors import WorkspaceError
 from inhouse.workspace import Unconfined, files, source
 from inhouse.workspace.edits import EditError, SearchReplace, apply_search_replace, fenced_blocks
+from inhouse.workspace.lines import applied
+from inhouse.workspace.replace import replacements
 from inhouse.workspace.testing.calls import CallNotes, Calls
 from inhouse.workspace.testing.command import given_command, python_command
 
@@ -19,6 +21,22 @@ TEXT = "def a():\n    x = 1\n    return x\n\ndef b():\n    x = 2\n    return x\n
 def test_a_search_part_that_is_indented_otherwise_still_fits() -> None:
     new = apply_search_replace(TEXT, SearchReplace("x = 2\nreturn x\n", "x = 3\nif x:\n    return x\n"))
     assert new.endswith("def b():\n    x = 3\n    if x:\n        return x\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "expected"),
+    [
+        ("  one\n  two\n", "one\n", "", "  two\n"),
+        ("  one\n  two", "two\n", "", "  one"),
+        ("a = 1  \nb = 2\n", "a = 1\nb = 2\n", "a = 1\nb = 3\n", "a = 1  \nb = 3\n"),
+        ("one\nthree", "three\n", "four\n", "one\nfour"),
+        ("one\nthree", "three", "four\n", "one\nfour\n"),
+        ("f(1,\n\t  2)\n", "f(1,\n  2)", "f(1,\n  3)", "f(1,\n\t  3)\n"),
+        ('s = "a  b"\nt = 1\n', 's = "a b"\nt = 1\n', 's = "a b"\nt = 2\n', 's = "a  b"\nt = 2\n'),
+    ],
+)
+def test_a_replacement_changes_the_lines_it_means(text: str, old: str, new: str, expected: str) -> None:
+    assert applied(text, replacements(text, old, new)) == expected
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def replacements(text: str, old: str, new: str, *, every: bool = False) -> list[
     for one, other in dict.fromkeys(readings):
         count = text.count(one)
         if count == 1 or (count and every):
-            return [Span(at, at + len(one), other) for at in _offsets(text, one)]
+            return [_span(text, at, one, other) for at in _offsets(text, one)]
         if count:
             raise EditError(
                 f"old_str is there {count} times, at lines {_places(text, one)}; copy more lines around it so that it "
@@ -50,6 +50,13 @@ def replacements(text: str, old: str, new: str, *, every: bool = False) -> list[
         if "fits at lines" in str(error):
             raise EditError(str(error).replace("the SEARCH part", "old_str")) from None
     raise EditError(f"old_str is nowhere in the file; {closest_region(text, search)}\ncopy old_str from there")
+
+
+def _span(text: str, at: int, old: str, new: str) -> Span:
+    """The replacement at an offset. A line that is deleted with its end takes its margin along."""
+    begin = text.rfind("\n", 0, at) + 1
+    whole = not new and old.endswith("\n") and not text[begin:at].strip(" \t")
+    return Span(begin if whole else at, at + len(old), new)
 
 
 def _with_returns(text: str, old: str, new: str) -> list[tuple[str, str]]:
