@@ -162,7 +162,7 @@ ok 2 - none
 @pytest.mark.parametrize(
     ("output", "id", "name", "said", "place", "ran"),
     [
-        (GO, "TestTotal", "TestTotal", "got -3, want 3", Place("shop_test.go", 8), None),
+        (GO, "TestTotal", "TestTotal", "got -3, want 3", Place("shop_test.go", 8), 2),
         (CARGO, "tests::total", "total", "  left: -3", Place("src/lib.rs", 10), 2),
         (JEST, "shop › total", "total", "Received: -3", Place("shop.test.js", 4), 2),
         (TAP, "total", "total", "-3 !== 3", Place("shop.test.js", 5), 2),
@@ -226,7 +226,7 @@ def test_go_names_files_relative_to_their_package() -> None:
         ("TestTotal", (Place("shop_test.go", 7),)),
         ("TestTotal", ()),
         ("TestTotal/change", (Place("internal/till/shop_test.go", 8),)),
-        ("TestFirst", (Place("internal/till/till.go", 3), Place("internal/till/shop_test.go", 16))),
+        ("TestFirst", (Place("internal/till/shop_test.go", 16), Place("internal/till/till.go", 3))),
     ]
     assert "index out of range" in got.failures[-1].message
     without = read_report(CommandResult(1, GO_PACKAGES, 1.0), "other", Path("/work"), GO_FILES)

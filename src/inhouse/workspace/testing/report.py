@@ -160,7 +160,7 @@ def places_in(text: str, place: Path, known: Container[str], folders: Sequence[s
     """The places in known files that a text names, in order, each once. Paths are of the first folder that has them."""
     found: dict[Place, None] = {}
     for match in _PLACE.finditer(text):
-        path = match["path"].removeprefix(f"{place}/")
+        path = re.sub("^/+", "/", match["path"]).removeprefix(f"{place}/")  # file:///... of a URL
         below = (posixpath.normpath(posixpath.join(folder, path)) for folder in folders)
         if (file := next((path for path in below if path in known), None)) is not None:
             found[Place(file, int(match["line"]))] = None
@@ -218,7 +218,7 @@ def _others(output: str, place: Path, known: Container[str], modules: Mapping[st
     for one in named_failures(output):
         folder = go_folder(one.package, modules)
         folders = ("",) if folder is None else (folder, "")  # Go's tests name files without their package's folder
-        places = places_in(one.text, place, known, folders)
+        places = places_in(one.text, place, known, folders)[::-1]  # stacks begin with the innermost frame
         name = re.split(r"::|/| > | › ", one.id)[-1]
         failures.append(parsed_failure(one.id, name, shortened(one.text.splitlines()), places))
     return tuple(failures)

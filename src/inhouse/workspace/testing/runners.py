@@ -1,4 +1,7 @@
-"""Failing tests by name, in what runners of other languages than Python print: go, cargo, jest, vitest, node."""
+"""Failing tests by name, in what the runners of other languages than Python print.
+
+go, cargo, jest and vitest are read here; TAP, and outputs in the style of mocha's "spec", have modules of their own.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from textwrap import dedent
+
+from inhouse.workspace.testing.spec import mocha_failures, node_failures
+from inhouse.workspace.testing.tap import failing_points, is_tap
 
 _HEADS = tuple(
     re.compile(pattern, re.MULTILINE)
@@ -15,8 +22,6 @@ _HEADS = tuple(
         r"^---- (?P<id>\S+) stdout ----$",  # cargo
         r"^  ● (?P<id>(?!Console$).+)$",  # jest
         r"^ *FAIL  (?P<id>\S+ > .+)$",  # vitest
-        r"^[ \t]*not ok \d+ - (?P<id>.+?)(?: # .*)?$",  # TAP
-        r"^✖ (?P<id>.+?) \(\d[\d.]*ms\)$",  # node --test
     )
 )
 _END = re.compile(
@@ -26,7 +31,19 @@ _END = re.compile(
 _RAN = (
     re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed", re.MULTILINE),
     re.compile(r"^Tests: .*?(\d+) total$", re.MULTILINE),
-    re.compile(r"^(?:#|ℹ) tests (\d+)$", re.MULTILINE),
+    re.compile(r"^(?:#|ℹ) tests +(\d+)$", re.MULTILINE),
+    re.compile(r"^ *Tests +.*\((\d+)\)$", re.MULTILINE),  # vitest
+    re.compile(r"^  (\d+) (?:passing|failing)\b", re.MULTILINE),  # mocha
+    re.compile(r"^  (\d+) tests? (?:passed|failed)$", re.MULTILINE),  # AVA
+)
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_GO_RUNS = re.compile(r"^=== (?:RUN|NAME|CONT) +(?P<id>\S+)\n(?P<said>(?:(?!===|\s*---).*\n)*)", re.MULTILINE)
+_GO_ENDED = re.compile(r"^ *--- (?:PASS|FAIL): ", re.MULTILINE)
+# Frames that are not the project's: of node, of installed packages, of the standard libraries of Rust and Go.
+_FOREIGN = re.compile(
+    r"^[^\n]*(?:\bnode:|/node_modules/)[^\n]*(?:\n|\Z)|^ *\d+: [^\n]*\n +at /rustc/[^\n]*(?:\n|\Z)"
+    r"|^\S[^\n]*\n\t\S*/src/(?:testing|runtime)/[^\n]*(?:\n|\Z)",
+    re.MULTILINE,
 )
 
 
@@ -64,7 +81,25 @@ def go_folder(package: str, modules: Mapping[str, str]) -> str | None:
 
 
 def named_failures(output: str) -> list[Named]:
-    """The failing tests, each once; empty where no known runner speaks."""
+    """The failing tests, each once; empty where no known runner speaks. Stack frames have the innermost first."""
+    output = _COLOUR.sub("", output)
+    if is_tap(output):
+        found = {(point.name, ""): point.text for point in failing_points(output)}
+    else:
+        spoken = node_failures(output) or mocha_failures(output)
+        found = {(id, ""): text for id, text in spoken.items()} or _headed(output)
+    verbose = _go_says(output)
+    named = []
+    for (id, package), text in found.items():
+        said = dedent(_FOREIGN.sub("", text or verbose.get(id, ""))).strip("\n")
+        if not said:  # a Go test fails when a subtest of it does, and says no more
+            said = "\n".join(f"{other} fails" for other, of in found if other.startswith(f"{id}/") and of == package)
+        named.append(Named(id, said, package))
+    return named
+
+
+def _headed(output: str) -> dict[tuple[str, str], str]:
+    """What stands below the heads of failures of one runner, by name and Go package."""
     found: dict[tuple[str, str], str] = {}
     for head in _HEADS:
         heads = list(head.finditer(output))
@@ -79,13 +114,24 @@ def named_failures(output: str) -> list[Named]:
                 found[key] = text
         if found:
             break
-    return [Named(id, text, package) for (id, package), text in found.items()]
+    return found
+
+
+def _go_says(output: str) -> dict[str, str]:
+    """What Go's tests say while they run, which `go test -v` prints before their outcome."""
+    said: dict[str, str] = {}
+    for match in _GO_RUNS.finditer(output):
+        said[match["id"]] = said.get(match["id"], "") + match["said"]
+    return said
 
 
 def tests_ran(output: str) -> int | None:
     """How many tests ended in success or failure, where the runner says it."""
+    output = _COLOUR.sub("", output)
     for pattern in _RAN:
         counts = pattern.findall(output)
         if counts:
             return sum(int(number) for count in counts for number in ([count] if isinstance(count, str) else count))
+    if _GO_RUNS.search(output):
+        return len(_GO_ENDED.findall(output))
     return None
