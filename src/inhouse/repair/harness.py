@@ -17,6 +17,7 @@ from inhouse.workspace import Runner, Sandbox, Unconfined
 from inhouse.workspace.checkout import Checkout, Patch
 from inhouse.workspace.environment import candidates, open_runner, prober
 from inhouse.workspace.files import is_program_file, is_test_file
+from inhouse.workspace.testing import coverage
 from inhouse.workspace.testing.calls import CallNotes, Calls
 from inhouse.workspace.testing.command import TestCommand, given_command
 from inhouse.workspace.testing.detection import Detected, detect
@@ -92,19 +93,25 @@ class Harness:
         return quicker.run(self.command, deadline)
 
     def record(self, names: Sequence[str], before: TestReport, deadline: float, patch: Patch) -> Calls:
-        """What the tests call with a patch, with values in those named in `names`; empty when it cannot be told.
+        """What the tests run with a patch, with values in those named in `names`; empty when it cannot be told.
 
         Nothing is lost but insight when the recorder upsets the tests, so their outcome does not matter here.
         """
         self.put(patch)
-        variables = self.notes.prepare(names)
+        root = self.checkout.root
+        variables = {**coverage.prepare(root, self.place, before.failures), **self.notes.prepare(names)}
         if given := self.environment.get("PYTHONPATH"):
             variables["PYTHONPATH"] += os.pathsep + given
         command = self.command
         if before.seconds > 10 * QUICK:  # passing tests only tell what is innocent; that may cost too much
             command = self.command.only(sorted(before.failing)) or command
         self.run(command, deadline, variables)
-        return self.notes.read()
+        calls, modules = self.notes.read(), go_modules(root, self.checkout.paths)
+        return (
+            calls
+            if calls.covered
+            else coverage.read(root, self.place, {**self.texts(), **patch}, before.failures, modules)
+        )
 
     def texts(self) -> dict[str, str]:
         """The program's text files that may be edited: neither tests nor what decides which tests run."""

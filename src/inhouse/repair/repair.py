@@ -20,8 +20,9 @@ from inhouse.repair.harness import Harness, check_baseline, open_harness
 from inhouse.repair.localise import Evidence, suspects
 from inhouse.repair.reproduction.writer import reproduce
 from inhouse.repair.search import Case, Search
-from inhouse.workspace import source
 from inhouse.workspace.checkout import Checkout, Patch
+from inhouse.workspace.code import functions
+from inhouse.workspace.files import is_test_file
 from inhouse.workspace.overview import overview
 from inhouse.workspace.testing.calls import Calls
 from inhouse.workspace.testing.report import Failure, TestReport
@@ -31,6 +32,7 @@ Status = Literal["verified", "reproduced", "agreed", "nothing_fails", "no_patch"
 
 _ADD_A_TEST = "add a test that shows the problem"
 _VOTED_ON = 3  # suspects, without any failure to tell them by
+_AROUND = 20  # lines above and below one that a failure names
 _SHOWN_FAILURES = 2  # to the model; more would only make its prompt long
 
 
@@ -209,8 +211,8 @@ def _evidence(
     harness: Harness, problem: str, before: TestReport, texts: Mapping[str, str], patch: Patch, deadline: float
 ) -> Evidence:
     names = [failure.name for failure in before.failures if failure.name]
-    python = any(path.endswith(".py") for path in texts)
-    calls = harness.record(names, before, deadline, patch) if python else Calls()
+    recorded = any(path.endswith((".py", ".js", ".cjs", ".mjs", ".go")) for path in texts)
+    calls = harness.record(names, before, deadline, patch) if recorded else Calls()
     sources = [text for failure in before.failures if (text := _test_source(harness, failure))]
     return Evidence(problem, before.failures, texts, sources, calls)
 
@@ -222,11 +224,23 @@ def _test_source(harness: Harness, failure: Failure) -> str:
     files += [
         path for path in sorted(harness.checkout.paths) if path.removesuffix(".py").replace("/", ".") in failure.id
     ]
+    if failure.name and not failure.name.isidentifier():  # the title of a test, which the output may not place
+        files += [path for path in sorted(harness.checkout.paths) if is_test_file(path) and not path.endswith(".py")]
     for path in dict.fromkeys(files):
-        text = harness.test_text(path) if path.endswith(".py") else ""
-        for function in source.functions(path, text):
-            if failure.name and function.short_name == failure.name:
+        text = harness.test_text(path)
+        for function in functions.test_functions(path, text):
+            if failure.name and failure.name in (function.short_name, function.name):
                 return function.text(text)
+    return _around(harness, failure)
+
+
+def _around(harness: Harness, failure: Failure) -> str:
+    """The lines of a test file that a failure names, where the test cannot be told: of scripts without a runner."""
+    for place in failure.places:
+        lines = harness.test_text(place.path).split("\n")
+        if not place.path.endswith(".py") and place.line <= len(lines):
+            first = max(0, place.line - _AROUND) if len(lines) > 2 * _AROUND else 0
+            return "\n".join(lines[first : first + 2 * _AROUND]).strip("\n")
     return ""
 
 

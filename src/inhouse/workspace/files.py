@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,9 @@ _TEST_DIRECTORIES = frozenset({"test", "tests", "testing", "spec", "specs", "__t
 _NOT_CODE = frozenset(
     {"md", "rst", "txt", "lock", "json", "csv", "svg", "html", "css", "toml", "cfg", "ini", "yml", "yaml", "ipynb"}
 )
+_SCRIPTS = frozenset({".js", ".cjs", ".mjs", ".jsx", ".ts", ".cts", ".mts", ".tsx"})
+_SCRIPT_TEST = re.compile(r"(.*[-_.])?(test|tests|spec|specs)|test-.*")  # as npm packages name theirs
+_SCRIPT_CONFIGURATION = re.compile(r"^(jest|vitest|vite|ava|karma|babel|playwright|cypress)\.(config|conf|setup)\.")
 MOST_BYTES = 16 << 20  # of a file that is viewed or edited as a whole
 _MAX_BYTES = 2 << 20  # of a program's file
 _CHUNK = 1 << 20
@@ -39,6 +43,7 @@ def is_test_file(path: str) -> bool:
     return (
         name.startswith(("test_", "conftest."))
         or name.split(".")[0].endswith(("_test", "_tests"))
+        or (pure.suffix in _SCRIPTS and bool(_SCRIPT_TEST.fullmatch(name.split(".")[0])))
         or ".test." in name
         or ".spec." in name
         or any(part.lower() in _TEST_DIRECTORIES for part in pure.parts[:-1])
@@ -49,7 +54,8 @@ def decides_tests(path: str) -> bool:
     """Whether an edit of a path could change which tests run or how: the tests, and the files that configure them."""
     configuration = ("pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml", "noxfile.py", "Makefile")
     name = PurePosixPath(path).name
-    return is_test_file(path) or name in configuration or name in ("sitecustomize.py", "usercustomize.py")
+    scripts = bool(_SCRIPT_CONFIGURATION.search(name)) or name.startswith(".mocharc.")
+    return is_test_file(path) or scripts or name in (*configuration, "sitecustomize.py", "usercustomize.py")
 
 
 def is_program_file(path: str) -> bool:

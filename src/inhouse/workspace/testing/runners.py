@@ -12,7 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from textwrap import dedent
 
-from inhouse.workspace.testing.spec import mocha_failures, node_failures
+from inhouse.workspace.testing.spec import ava_failures, mocha_failures, node_failures
 from inhouse.workspace.testing.tap import failing_points, is_tap
 
 _HEADS = tuple(
@@ -25,7 +25,8 @@ _HEADS = tuple(
     )
 )
 _END = re.compile(
-    r"^(?:FAIL|PASS|ok|failures:|test result:|Test Suites:|Tests:)(?:\s.*)?$|^[ \t]*(?:ok \d+ -|--- PASS|=== RUN|✔ )",
+    r"^(?:FAIL|PASS|ok|failures:|test result:|Test Suites:|Tests:)(?:\s.*)?$"
+    r"|^[ \t]*(?:ok \d+ -|--- PASS|=== RUN|✔ |⎯{3,})",
     re.MULTILINE,
 )
 _RAN = (
@@ -34,10 +35,11 @@ _RAN = (
     re.compile(r"^(?:#|ℹ) tests +(\d+)$", re.MULTILINE),
     re.compile(r"^ *Tests +.*\((\d+)\)$", re.MULTILINE),  # vitest
     re.compile(r"^  (\d+) (?:passing|failing)\b", re.MULTILINE),  # mocha
-    re.compile(r"^  (\d+) tests? (?:passed|failed)$", re.MULTILINE),  # AVA
 )
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _GO_RUNS = re.compile(r"^=== (?:RUN|NAME|CONT) +(?P<id>\S+)\n(?P<said>(?:(?!===|\s*---).*\n)*)", re.MULTILINE)
+_AVA_SUMS = re.compile(r"^  \d+ tests? (?:passed|failed)$", re.MULTILINE)
+_AVA_ENDED = re.compile(r"^  (?:✔ |✘ \[fail\]: )", re.MULTILINE)
 _GO_ENDED = re.compile(r"^ *--- (?:PASS|FAIL): ", re.MULTILINE)
 # Frames that are not the project's: of node, of installed packages, of the standard libraries of Rust and Go.
 _FOREIGN = re.compile(
@@ -86,7 +88,7 @@ def named_failures(output: str) -> list[Named]:
     if is_tap(output):
         found = {(point.name, ""): point.text for point in failing_points(output)}
     else:
-        spoken = node_failures(output) or mocha_failures(output)
+        spoken = node_failures(output) or mocha_failures(output) or ava_failures(output)
         found = {(id, ""): text for id, text in spoken.items()} or _headed(output)
     verbose = _go_says(output)
     named = []
@@ -132,6 +134,5 @@ def tests_ran(output: str) -> int | None:
         counts = pattern.findall(output)
         if counts:
             return sum(int(number) for count in counts for number in ([count] if isinstance(count, str) else count))
-    if _GO_RUNS.search(output):
-        return len(_GO_ENDED.findall(output))
-    return None
+    ended = _GO_ENDED if _GO_RUNS.search(output) else _AVA_ENDED if _AVA_SUMS.search(output) else None
+    return len(ended.findall(output)) if ended else None

@@ -8,6 +8,7 @@ import textwrap
 _NODE_POINT = re.compile(r"^(?P<margin> *)(?P<mark>[▶✔✖﹣⚠]) (?P<name>.*?)(?: \(\d[\d.]*ms\))?(?P<directive> # .*)?$")
 _NODE_END = re.compile(r"^(?:ℹ (?:tests|suites|pass) \d+|✖ failing tests:)$")
 _MOCHA_FAILING = re.compile(r"^  \d+ failing$", re.MULTILINE)
+_AVA_FAIL = re.compile(r"^  ✘ \[fail\]: (?P<name>.*)$", re.MULTILINE)
 _MOCHA_HEAD = re.compile(r"^  \d+\) (?P<first>.*)$", re.MULTILINE)
 
 
@@ -60,3 +61,25 @@ def mocha_failures(output: str) -> dict[str, str]:
             titles.append(lines.pop(0).strip())
         found[" > ".join(titles).removesuffix(":")] = textwrap.dedent("\n".join(lines)).strip("\n")
     return found
+
+
+def ava_failures(output: str) -> dict[str, str]:
+    """What AVA says of the tests that failed, by their titles (those of several files come after the file's name)."""
+    failed = [match["name"] for match in _AVA_FAIL.finditer(output)]
+    found: dict[str, str] = {}
+    name: str | None = None
+    for line in output.partition("\n  ─\n")[2].split("\n"):
+        title = line[2:] if re.match(r"  \S", line) else ""
+        if line == "  ─":
+            break
+        if title and title not in found and any(one == title or one.startswith(f"{title} ") for one in failed):
+            name, found[title] = title, ""
+        elif name is not None:
+            found[name] += f"{line}\n"
+    return {title: _cause_first(textwrap.dedent(text).strip("\n")) for title, text in found.items()}
+
+
+def _cause_first(text: str) -> str:
+    """AVA shows the test's lines before it says what was wrong."""
+    shown = re.match(r"\S+:\d+\n\n(?: +\d+:.*\n)+\n", text)
+    return f"{text[shown.end() :]}\n\n{shown[0].rstrip()}" if shown else text

@@ -53,7 +53,17 @@ def failing_points(output: str) -> list[Point]:
             found.setdefault(id, _said(name if section else "", fields, rest))
         elif (named := _SECTION.match(line)) and not _COUNTS.match(named["name"]):
             section = named["name"]
+    if (crash := _crash(output)) and section:
+        found.setdefault(section, crash)
     return [Point(name, text) for name, text in found.items()]
+
+
+def _crash(output: str) -> str:
+    """What stands after the last test of a run that ended before its plan: of tape, an exception that nobody caught."""
+    if re.search(r"^ *1\.\.\d+", output, re.MULTILINE):
+        return ""
+    rest = re.split(r"^(?:not )?ok\b.*\n(?: +---\n(?:.*\n)*? +\.\.\.\n)?|^# .*\n", output, flags=re.MULTILINE)[-1]
+    return rest.strip("\n") if re.search(r"^ +at .*:\d+", rest, re.MULTILINE) else ""
 
 
 def _plain(name: str) -> str:
