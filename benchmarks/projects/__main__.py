@@ -19,7 +19,7 @@ from typing import Any
 
 from inhouse.errors import InhouseError
 from inhouse.evals.projects.catalog import HALVES, Project, load_catalog, select
-from inhouse.evals.projects.measure import Measure, Plan, as_record, from_record, measure
+from inhouse.evals.projects.measure import Measure, Plan, as_record, from_record, measure, warm_up
 from inhouse.evals.projects.prepare import Prepared, exclusive, prepare
 from inhouse.evals.projects.report import to_json, to_markdown
 from inhouse.evals.projects.seeding import Bug, seed_bugs
@@ -102,7 +102,7 @@ def measured(args: argparse.Namespace, projects: Sequence[Project]) -> int:
 
 
 def every(args: argparse.Namespace, projects: Sequence[Project], plan: Plan, records: Records) -> Iterator[Measure]:
-    started = time.monotonic()
+    started, warm = time.monotonic(), False
     for project in projects:
         try:
             prepared, bugs = ready(args, project, faulty=True)
@@ -114,6 +114,9 @@ def every(args: argparse.Namespace, projects: Sequence[Project], plan: Plan, rec
                 out_of_time = args.stop_after is not None and time.monotonic() - started > 60 * args.stop_after
                 if args.action == "summary" or out_of_time:
                     continue
+                if not warm:
+                    warm_up(plan.model)
+                    warm = True
                 records.add(bug.name, as_record(measure(prepared, bug, plan, args.output / "copies")))
             result = from_record(records[bug.name])
             ended = "repaired" if result.repaired else f"missed ({result.miss}): {result.reason}"

@@ -20,6 +20,7 @@ from inhouse.evals.projects.catalog import Project, load_catalog, select
 from inhouse.evals.projects.issue import issue_text, title
 from inhouse.evals.projects.measure import (
     Ended,
+    Measure,
     Plan,
     about,
     as_record,
@@ -29,7 +30,6 @@ from inhouse.evals.projects.measure import (
     measure,
     miss,
     rank,
-    right_seen,
 )
 from inhouse.evals.projects.prepare import Prepared, copy, fetch, unpack
 from inhouse.evals.projects.report import to_json, to_markdown
@@ -409,11 +409,20 @@ class TestMisses:
         assert line_rank(events, BUG) == 1
         assert line_rank(events[1:], BUG) is None
 
-    def test_right_answers_are_known_where_they_are_printed(self) -> None:
-        assert right_seen([{"event": "tried"}], BUG) is None
-        wrong, right = ({"event": "tried", "diff": diff_of(BUG.text, new)} for new in (BUG.text + "#\n", STOCK))
-        assert right_seen([wrong], BUG) is False
-        assert right_seen([wrong, right], BUG) is True
+    def test_a_right_version_that_was_refused_was_thrown_away(self, prepared: Prepared, tmp_path: Path) -> None:
+        broken = STOCK.replace("result = 0", "result = 1")  # the right line, and another mistake
+
+        def result(*versions: str) -> Measure:
+            asked = {"event": "asked", "attempt": 1, "suspect": "stock/counting.py::missing"}
+            diffs = [diff_of(BUG.text, version) for version in versions]
+            events = [asked, *({"event": "judged", "verdict": "failed", "diff": diff} for diff in diffs)]
+            return measure(prepared, BUG, Plan("m"), tmp_path / "o", lambda r, b: ended("no_patch", events=events))
+
+        assert (result().right_seen, result().miss) == (None, "model wrong")
+        wrong = result(BUG.text + "#\n", broken)
+        assert (wrong.right_seen, wrong.miss) == (False, "model wrong")
+        right = result(broken, STOCK)
+        assert (right.right_seen, right.miss, right.repaired) == (True, "thrown away", False)
 
 
 class TestResults:

@@ -14,6 +14,7 @@ from confined import problem
 from inhouse.client.scripted import Line, ScriptedClient
 from inhouse.client.types import ChatRequest, Message
 from inhouse.repair import Event, RepairOptions, RepairResult, repair
+from inhouse.repair.events import Drafted, Tried
 from inhouse.workspace.toolchains import UserEnvironment
 
 OURS = UserEnvironment(pythons=(Path(sys.executable),))  # whose programs run the tests
@@ -91,8 +92,8 @@ class Repository:
         return repair(client, self.root, problem or "The total is one too small.", test, chosen, self.events.append)
 
     def tried(self) -> list[str]:
-        """The verdicts so far."""
-        return [event.verdict for event in self.events if hasattr(event, "verdict")]
+        """The verdicts on answers so far."""
+        return [event.verdict for event in self.events if isinstance(event, Tried | Drafted)]
 
 
 def _begun(body: str) -> Script:

@@ -67,6 +67,15 @@ class Tried:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """The tests ran on a version of the program that an answer made; `diff` is how it differs from the user's."""
+
+    suspect: str
+    verdict: Verdict
+    diff: str
+
+
+@dataclass(frozen=True)
 class Noted:
     """Something went wrong that the repair can do without."""
 
@@ -105,7 +114,7 @@ class Reproduction:
     drafts: int
 
 
-Event: TypeAlias = Prepared | Tested | Located | Asked | Tried | Noted | Drafted | Reproduction
+Event: TypeAlias = Prepared | Tested | Located | Asked | Judged | Tried | Noted | Drafted | Reproduction
 OnEvent: TypeAlias = Callable[[Event], None]
 
 

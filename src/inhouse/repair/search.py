@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from inhouse.client.types import Usage
 from inhouse.repair import line_edits, patching, prompts, strategy
 from inhouse.repair.budget import Interview, Reply
-from inhouse.repair.events import Asked, OnEvent, Tried, Verdict
+from inhouse.repair.events import Asked, Judged, OnEvent, Tried, Verdict
 from inhouse.repair.harness import Harness, is_better, is_repaired
 from inhouse.repair.localise import Suspect, shifted
 from inhouse.repair.prompts import Earlier
@@ -203,15 +203,18 @@ class Search:
         self._seen.add(key)
         patch = {**case.base, suspect.path: text}
         after = self._harness.test(patch, case.before, self._interview.budget.deadline)
-        if is_repaired(after, case.before):
-            return "verified", "", Found(patch, after)
+        repaired, better = is_repaired(after, case.before), is_better(after, case.before)
+        verdict: Verdict = "verified" if repaired else "better" if better else "failed"
+        self._on_event(Judged(suspect.label, verdict, self._harness.checkout.diff(patch)))
+        if repaired:
+            return verdict, "", Found(patch, after)
         detail = _first_lines(after.summary) or "fewer tests ran than before"
-        if is_better(after, case.before):
-            return "better", detail, Found(patch, after)
+        if better:
+            return verdict, detail, Found(patch, after)
         now = shifted(suspect, text)
         if now is not None:
             record.earlier.append(Earlier(prompts.suspect_text(now, text), detail))
-        return "failed", detail, None
+        return verdict, detail, None
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

@@ -10,11 +10,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,7 @@ Miss = Literal["", "not localised", "model wrong", "time", "thrown away", "wrong
 GRACE = 10.0  # seconds by which the time limit may be exceeded
 _KILLED_AFTER = 120.0  # seconds beyond the limit; a repair that hangs must not end the measurement
 _FAIR = 3  # answers on the faulty function, before a miss is the model's rather than the time's
+_VERSIONS = 3  # of those that look right, how many are judged
 _FOUND = ("verified", "reproduced", "agreed")  # how a result ends that holds a patch
 _SILENT = ("nothing_fails",)  # said of a project with failing tests, it is wrong
 _OUT_OF_TIME = re.compile(r"\b(?:minutes?|time)\b", re.IGNORECASE)
@@ -41,8 +43,8 @@ _OUT_OF_TIME = re.compile(r"\b(?:minutes?|time)\b", re.IGNORECASE)
 class Measure:
     """How one bug fared. `rank` of the faulty function among the suspects, from 1; `asked`: answers about it.
 
-    `right_seen`: whether an answer was right, None where the events do not hold the answers. `late`: longer than the
-    limit and GRACE. `events` are those that were printed, without what tests printed.
+    `right_seen`: whether a version that the repair tested was right, None where it tested none. `late`: longer than
+    the limit and GRACE. `events` are those that were printed, without what tests printed.
     """
 
     name: str
@@ -118,9 +120,22 @@ def fixer(prepared: Prepared, plan: Plan) -> Fix:
                 kill_session(process)
                 out, errors = process.communicate()
         said = errors.decode("utf-8", "replace")[-4000:]
+        if process.returncode == -signal.SIGKILL:
+            said += f"\nended by the benchmark, {_KILLED_AFTER:.0f} s after the time limit"
         return Ended(process.returncode, tuple(_objects(out)), said, round(time.monotonic() - begun, 2))
 
     return run
+
+
+def warm_up(model: str) -> None:
+    """Load the model once: its packed copy is made by the first command of all, and is no part of a repair.
+
+    Raises WorkspaceError when it cannot be loaded.
+    """
+    command = [sys.executable, "-P", "-m", "inhouse", "generate", model, "Hello", "--max-tokens", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        raise WorkspaceError(f"{model} cannot be used: {done.stderr.strip().rpartition(chr(10))[2]}")
 
 
 def measure(prepared: Prepared, bug: Bug, plan: Plan, folder: Path, fix: Fix | None = None) -> Measure:
@@ -132,8 +147,13 @@ def measure(prepared: Prepared, bug: Bug, plan: Plan, folder: Path, fix: Fix | N
         ended = (fix or fixer(prepared, plan))(root, bug)
         shutil.rmtree(root)
         diff = str(ended.result.get("diff") or "")
-        repaired, same = judged(prepared, bug, root, diff) if diff else (False, False)
-    return _measured(prepared, bug, plan, ended, diff, repaired=repaired, same=same)
+        repaired, same = judged(prepared, bug, root / "patched", diff) if diff else (False, False)
+        tested = any(event.get("event") == "judged" for event in ended.lines)
+        seen = repaired or any(
+            judged(prepared, bug, root / f"version-{number}", version)[0]
+            for number, version in enumerate(likely_right(ended.lines, bug)[:_VERSIONS])
+        )
+    return _measured(prepared, bug, plan, ended, repaired=repaired, same=same, seen=seen if tested else None)
 
 
 def judged(prepared: Prepared, bug: Bug, root: Path, diff: str) -> tuple[bool, bool]:
@@ -155,12 +175,11 @@ def judged(prepared: Prepared, bug: Bug, root: Path, diff: str) -> tuple[bool, b
 
 
 def _measured(
-    prepared: Prepared, bug: Bug, plan: Plan, ended: Ended, diff: str, *, repaired: bool, same: bool
+    prepared: Prepared, bug: Bug, plan: Plan, ended: Ended, *, repaired: bool, same: bool, seen: bool | None
 ) -> Measure:
     events = ended.lines[: len(ended.lines) - bool(ended.result)]
-    tried = [event for event in events if event.get("event") == "tried" and about(event.get("suspect", ""), bug)]
-    asked = [event for event in events if event.get("event") == "asked" and about(event.get("suspect", ""), bug)]
-    seen = right_seen(tried, bug)
+    diff = str(ended.result.get("diff") or "")
+    asked = sum(event.get("event") == "asked" and about(str(event.get("suspect")), bug) for event in events)
     status = str(ended.result.get("status") or "none")
     late = ended.seconds > 60 * plan.minutes + GRACE
     return Measure(
@@ -179,9 +198,9 @@ def _measured(
         attempts=int(ended.result.get("attempts") or 0),
         rank=rank(events, bug),
         line_rank=line_rank(events, bug),
-        asked=max(len(asked), len(tried)),
+        asked=asked,
         right_seen=seen,
-        miss="" if repaired else miss(ended, max(len(asked), len(tried)), seen, diff),
+        miss="" if repaired else miss(ended, asked, seen, diff),
         diff=diff,
         stderr=ended.stderr[-1000:],
         events=tuple(_shortened(event) for event in events),
@@ -244,19 +263,16 @@ def about(label: str, bug: Bug) -> bool:
     return False
 
 
-def right_seen(tried: Sequence[Mapping[str, Any]], bug: Bug) -> bool | None:
-    """Whether an answer undid the fault word for word; None where the events do not hold the answers."""
-    texts = [str(event[key]) for event in tried for key in ("text", "diff") if event.get(key)]
-    if not texts:
-        return None
+def likely_right(events: Iterable[Mapping[str, Any]], bug: Bug) -> list[str]:
+    """The versions that were tested, as diffs, which have the faulty line as it was released."""
     right, wrong = (" ".join(text.split("\n")[bug.line - 1].split()) for text in (bug.right, bug.text))
-    if right == wrong:
-        return None
-    for text in texts:
-        added = [" ".join(line.lstrip("+").split()) for line in text.split("\n") if not line.startswith("-")]
-        if right in added and wrong not in added:
-            return True
-    return False
+    found = []
+    for event in events if right != wrong else ():
+        diff = str(event.get("diff") or "") if event.get("event") == "judged" else ""
+        added = [" ".join(line[1:].split()) for line in diff.split("\n") if line[:1] == "+"]
+        if right in added and (not wrong or wrong not in added):
+            found.append(diff)
+    return list(dict.fromkeys(found))
 
 
 def _label(value: Any) -> str:
