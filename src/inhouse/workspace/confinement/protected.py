@@ -1,9 +1,10 @@
 """What a confined command may never change in a workspace, because something outside the sandbox would run it later.
 
-Git runs hooks and what its configuration names; shells, editors and assistants run start-up files of a folder. Those
-that exist are laid read-only over themselves. Those that do not are held by an empty read-only folder while commands
-run, so that they cannot come to be, and the folder goes when the last command has ended. Sockets are covered: behind
-one there may be a server of the user's. Repositories planted deeper in the tree are set aside afterwards.
+Git runs hooks and what its configuration names; shells, editors and assistants run start-up files of a folder: the
+names are in `protected_names`. What exists of them, anywhere in the tree, is laid read-only over itself. What does not
+is held at the top by an empty read-only folder (or file) while commands run, so that it cannot come to be; that goes
+when the last command has ended. Deeper in the tree it can be made, and is set aside afterwards, as are repositories.
+Sockets are covered: behind one there may be a server of the user's.
 
 Knows nothing of how the mounts are made.
 """
@@ -24,18 +25,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inhouse.errors import SandboxError
+from inhouse.workspace.protected_names import PROTECTED_NAMES
 
-NAMES = (
-    ".git",
-    ".bash_login", ".bash_logout", ".bash_profile", ".bashrc", ".envrc", ".profile",
-    ".zlogin", ".zlogout", ".zprofile", ".zshenv", ".zshrc",
-    ".dir-locals.el", ".exrc", ".idea", ".nvim.lua", ".nvimrc", ".vimrc", ".vscode", ".zed",
-    ".claude", ".cursor", ".devcontainer", ".mcp.json",
-    ".gdbinit", ".gitconfig", ".githooks", ".husky", ".lldbinit", ".pdbrc", ".ssh",
-)  # fmt: skip
+NAMES = tuple(sorted(PROTECTED_NAMES))
+_FILES = frozenset({".npmrc"})  # which some package managers cannot bear as a folder
 SET_ASIDE = ".set-aside"
 _INDEX = "index.json"
-_HOLDER = 0o555  # the mode by which a holder is known when a crash has left it
+_HOLDER, _FILE_HOLDER = 0o555, 0o404  # the modes by which a holder is known when a crash has left it
 _HOOKS_PATH = re.compile(r"^\s*hookspath\s*=\s*\"?([^\"\n]+?)\"?\s*$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -46,9 +42,10 @@ Identity = tuple[int, int] | tuple[str, str]
 
 @dataclass(frozen=True)
 class Survey:
-    """What a walk over a tree finds, paths relative to it: repositories by what they are, and sockets."""
+    """What a walk over a tree finds, paths relative to it: what runs something, by what it is, and sockets."""
 
-    repositories: dict[str, Identity] = field(default_factory=dict)  # `.git` or a bare one
+    # `.git`, bare repositories, and below the top whatever has a protected name
+    repositories: dict[str, Identity] = field(default_factory=dict)
     sockets: tuple[str, ...] = ()
 
 
@@ -80,7 +77,7 @@ def survey(root: Path) -> Survey:
             for entry in entries:
                 path = f"{here}{entry.name}"
                 names.add(entry.name)
-                if entry.name == ".git":
+                if entry.name == ".git" or (here and entry.name in PROTECTED_NAMES):
                     repositories[path] = _identity(root, path)
                 if entry.is_dir(follow_symlinks=False):
                     inside.append(f"{path}/")
@@ -108,8 +105,7 @@ def protected(root: Path) -> Iterator[Protection]:
         finally:
             if _is_last(lock):
                 for name in held:
-                    with contextlib.suppress(OSError):  # no longer ours: not empty, or gone
-                        (root / name).rmdir()
+                    _release(root / name)
             _restore_links(root, links)
             set_aside(root, before, held)
 
@@ -118,7 +114,7 @@ def closed_parts(root: Path, before: Survey) -> frozenset[str]:
     """What exists of what is protected, links included, as paths relative to `root`."""
     found = [*NAMES, *_hook_folders(root)]
     for path in before.repositories:
-        found += [path] if path.endswith(".git") else _parts_of_bare(path)
+        found += _parts(path)
     return frozenset(path for path in found if os.path.lexists(root / path))
 
 
@@ -195,12 +191,14 @@ def _as_identity(first: str, second: str) -> Identity:
     return (int(first), int(second)) if first.isdigit() else (first, second)
 
 
-def _parts_of_bare(path: str) -> list[str]:
-    return [f"{path}/config", f"{path}/hooks"]
+def _parts(path: str) -> list[str]:
+    """What must not be changed of what a survey has found: of a bare repository its configuration and hooks."""
+    named = path.rpartition("/")[2] in PROTECTED_NAMES
+    return [path] if named else [f"{path}/config", f"{path}/hooks"]
 
 
 def set_aside(root: Path, before: Survey, held: tuple[str, ...] = (), *, names: bool = False) -> tuple[str, ...]:
-    """Rename what makes a repository of folders that were none before; returns their new paths.
+    """Rename what has a protected name or makes a repository of a folder, and did not before; returns the new paths.
 
     `names`: what has a protected name at the top as well, where there was nothing such before.
 
@@ -209,9 +207,15 @@ def set_aside(root: Path, before: Survey, held: tuple[str, ...] = (), *, names: 
     """
     known = set(before.repositories.values())
     parts = [name for name in NAMES if name != ".git"] if names else []
-    for path, identity in survey(root).repositories.items():
-        if identity not in known and path not in held:
-            parts += [path] if path.endswith(".git") else _parts_of_bare(path)
+    after = survey(root).repositories
+    here = set(after.values())
+    for path, identity in after.items():
+        if identity in known or path in held:
+            continue
+        was = before.repositories.get(path)
+        if path != ".git" and was is not None and isinstance(was[0], int) and was not in here:
+            continue  # replaced by somebody outside, an editor that saves: a command cannot take away what was mounted
+        parts += _parts(path)
     moved = []
     for part in parts:
         target = root / f"{part}{SET_ASIDE}"
@@ -240,12 +244,18 @@ def _hook_folders(root: Path) -> list[str]:
 
 
 def _hold(path: Path) -> bool:
-    """Make an empty folder at `path`. True when it is there by us; a workspace that is not writable needs none."""
+    """Make an empty folder or file at `path`. True when it is there by us; a read-only workspace needs none."""
     try:
-        path.mkdir(mode=_HOLDER)
-        path.chmod(_HOLDER)
+        if path.name in _FILES:
+            path.touch(mode=_FILE_HOLDER, exist_ok=False)
+            path.chmod(_FILE_HOLDER)
+        else:
+            path.mkdir(mode=_HOLDER)
+            path.chmod(_HOLDER)
     except FileExistsError:
         status = path.lstat()
+        if stat.S_ISREG(status.st_mode):
+            return path.name in _FILES and stat.S_IMODE(status.st_mode) == _FILE_HOLDER and not status.st_size
         if not stat.S_ISDIR(status.st_mode) or stat.S_IMODE(status.st_mode) != _HOLDER:
             return False
         return not any(path.iterdir())
@@ -254,10 +264,19 @@ def _hold(path: Path) -> bool:
     return True
 
 
+def _release(path: Path) -> None:
+    """Remove a holder, unless it is no longer ours: not empty, or gone."""
+    with contextlib.suppress(OSError):
+        if path.name not in _FILES:
+            path.rmdir()
+        elif _hold(path):
+            path.unlink()
+
+
 def _existing(root: Path, before: Survey, held: tuple[str, ...]) -> tuple[str, ...]:
     found = [name for name in _wanted(root) if name not in held]
     for path in before.repositories:
-        parts = [path] if path.endswith(".git") else _parts_of_bare(path)
+        parts = _parts(path)
         found += [part for part in parts if part not in held and not (root / part).is_symlink()]
     return tuple(path for path in dict.fromkeys(found) if os.path.lexists(root / path))
 

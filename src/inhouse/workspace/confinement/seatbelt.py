@@ -15,7 +15,7 @@ from pathlib import Path
 
 from inhouse.workspace.commands import Launch, Limits
 from inhouse.workspace.confinement.programs import program
-from inhouse.workspace.confinement.protected import NAMES
+from inhouse.workspace.protected_names import PROTECTED_NAMES
 from inhouse.workspace.confinement.view import Guarantee, View
 
 _SYSTEM = (
@@ -107,9 +107,10 @@ def profile(
     for folder in also_writable:
         rules.append(f"(allow file-read* file-write* (subpath {_text(folder)}))")
     for folder in (root, *also_writable):
-        rules += [f"(deny file-write* (subpath {_text(folder / name)}))" for name in NAMES]
-        # At any depth: a repository of its own, or the hooks and the configuration of a bare one.
-        for planted in (r"/\.git(/.*)?$", r"/(hooks/[^/]+|[^/]+\.git/config)$"):
+        rules += [f"(deny file-write* (subpath {_text(folder / name)}))" for name in sorted(PROTECTED_NAMES)]
+        # At any depth: what has a protected name, and the hooks and the configuration of a bare repository.
+        named = "|".join(map(re.escape, sorted(PROTECTED_NAMES)))
+        for planted in (rf"/({named})(/.*)?$", r"/(hooks/[^/]+|[^/]+\.git/config)$"):
             rules.append(f"(deny file-write* (regex {_pattern(folder, planted)}))")
     return "\n".join(rules) + "\n"
 
