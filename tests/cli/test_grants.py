@@ -84,6 +84,10 @@ def test_it_is_asked_for_once_and_remembered(
     assert "42" in said(inhouse, repo, f"cat {data}/numbers")
     (file,) = Path(environment["INHOUSE_HOME"], "projects").iterdir()
     assert json.loads(file.read_text())["allow_read"] == [str(data)]
+    assert json.loads(inhouse("doctor", "--json").stdout)["allowed"] == [
+        {"project": "~/repo", "read": ["~/data"], "write": []}
+    ]
+    assert "~/data" in inhouse("doctor").stdout
 
 
 def test_what_is_remembered_is_listed_by_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from inhouse.cli.common import Subparsers, command, gigabytes, home, print_json, print_table, store
+from inhouse.cli.grants import all_remembered
 from inhouse.kernels.cpu import CpuBackend, usable_cpus
 from inhouse.workspace.confinement.diagnosis import Diagnosis, diagnose
 
@@ -35,7 +36,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     diagnosis = diagnose()
-    facts = {"confinement": _confinement(diagnosis), **_machine(diagnosis)}
+    facts = {"confinement": _confinement(diagnosis), "allowed": _allowed(), **_machine(diagnosis)}
     if args.json:
         print_json(facts)
     else:
@@ -58,6 +59,14 @@ def _confinement(diagnosis: Diagnosis) -> dict[str, Any]:
         "user_namespaces": dict(diagnosis.namespaces),
         "refused_by": list(diagnosis.refused),
     }
+
+
+def _allowed() -> list[dict[str, Any]]:
+    """What `--allow-read` and `--allow-write` have remembered, by project."""
+    return [
+        {"project": _short(project), "read": [*map(_short, known.read)], "write": [*map(_short, known.write)]}
+        for project, known in all_remembered()
+    ]
 
 
 def _machine(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -99,6 +108,10 @@ def _show(facts: dict[str, Any]) -> None:
     if confinement["refused_by"]:
         rows.append(("  refused by", ", ".join(confinement["refused_by"])))
     print_table(rows)
+    if facts["allowed"]:
+        print("\nCommands may use besides, by project:")
+        print_table([(f"  {one['project']}", *(f"{what}: {', '.join(one[what]) or '-'}" for what in ("read", "write")))
+                     for one in facts["allowed"]])  # fmt: skip
     system, processor, memory, disk = (facts[name] for name in ("system", "processor", "memory", "disk"))
     python = facts["python"]
     models = ", ".join(f"{model['name']} ({gigabytes(model['bytes'])})" for model in facts["models"])

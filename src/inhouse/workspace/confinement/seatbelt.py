@@ -15,8 +15,8 @@ from pathlib import Path
 
 from inhouse.workspace.commands import Launch, Limits
 from inhouse.workspace.confinement.programs import program
-from inhouse.workspace.protected_names import PROTECTED_NAMES
 from inhouse.workspace.confinement.view import Guarantee, View
+from inhouse.workspace.protected_names import PROTECTED_NAMES
 
 _SYSTEM = (
     "/usr", "/bin", "/sbin", "/System", "/Library/Apple", "/Library/Developer", "/Library/Frameworks", "/opt/homebrew",
