@@ -16,13 +16,13 @@ from inhouse.errors import WorkspaceError
 from inhouse.workspace import Runner, Sandbox, Unconfined
 from inhouse.workspace.checkout import Checkout, Patch
 from inhouse.workspace.environment import candidates, open_runner, prober
-from inhouse.workspace.files import is_program_file, is_test_file
+from inhouse.workspace.files import is_program_file, is_test_file, read_text
 from inhouse.workspace.testing import coverage
 from inhouse.workspace.testing.calls import CallNotes, Calls
 from inhouse.workspace.testing.command import TestCommand, given_command
 from inhouse.workspace.testing.detection import Detected, detect
 from inhouse.workspace.testing.outcomes import OutcomeNotes, Selection
-from inhouse.workspace.testing.report import TestReport, without
+from inhouse.workspace.testing.report import TestReport, renumbered, without
 from inhouse.workspace.testing.run import run_tests
 from inhouse.workspace.testing.runners import go_modules
 from inhouse.workspace.toolchains import Toolchains, UserEnvironment, find_toolchains
@@ -78,7 +78,14 @@ class Harness:
             self.runner, command, self.outcomes, timeout=seconds, environment=environment, known=paths,
             modules=modules, place=self.place, cwd=Path(self.checkout.prefix), selection=selection,
         )  # fmt: skip
-        return without(report, self.apart)
+        return renumbered(without(report, self.apart), self._text_now)
+
+    def _text_now(self, path: str) -> str:
+        """The text of a file as the tests saw it; "" of Python's, whose lines are counted as Python does."""
+        try:
+            return "" if path.endswith((".py", ".pyi")) else read_text(self.checkout.root, path)
+        except WorkspaceError:
+            return ""
 
     def test(self, patch: Patch, before: TestReport, deadline: float) -> TestReport:
         """The outcome with a patch on the user's files. Of a slow suite the tests that failed run first, alone."""

@@ -9,7 +9,7 @@ import pytest
 
 from inhouse.workspace import CommandResult, Unconfined
 from inhouse.workspace.testing.command import TestKind
-from inhouse.workspace.testing.report import Place, TestReport, read_report
+from inhouse.workspace.testing.report import Place, TestReport, read_report, renumbered
 from inhouse.workspace.testing.runners import go_folder, go_modules
 
 PYTEST = (sys.executable, "-m", "pytest", "-vv", "--no-header", "--color=no", "--tb=short", "-p", "no:cacheprovider")
@@ -254,3 +254,12 @@ def test_go_modules_and_their_packages(tmp_path: Path) -> None:
         "example.com/shop/v2/c": "svc/c", "example.com/shopping": None, "fmt": None, "": None,
     }  # fmt: skip
     assert {package: go_folder(package, modules) for package in packages} == packages
+
+
+def test_lines_are_counted_as_files_are_shown(root: Path) -> None:
+    (root / "a.js").write_text("const s = '\u2028';\n// \r x\nthrow new Error(s);\n")
+    (root / "m.py").write_bytes(b"a = 1\rb = 2\r\nraise ValueError\n")
+    said = "python m.py; echo '    at f (a.js:5:7)'; exit 1".replace("python", sys.executable)
+    got = outcome(root, "other", ("sh", "-c", said), {"a.js", "m.py"})
+    (failure,) = renumbered(got, lambda path: (root / path).read_bytes().decode()).failures
+    assert failure.places == (Place("m.py", 2), Place("a.js", 3))

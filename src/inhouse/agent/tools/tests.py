@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import time
-from dataclasses import replace
 from functools import partial
 
 from inhouse.agent.desk import Desk
@@ -14,11 +13,10 @@ from inhouse.errors import WorkspaceError
 from inhouse.workspace.commands import CommandResult
 from inhouse.workspace.environment import prober
 from inhouse.workspace.files import read_text
-from inhouse.workspace.lines import line_number
 from inhouse.workspace.search import files_of
 from inhouse.workspace.testing.command import TestCommand, given_command
 from inhouse.workspace.testing.detection import detect
-from inhouse.workspace.testing.report import Failure, Place, TestReport, read_report
+from inhouse.workspace.testing.report import TestReport, read_report, renumbered
 from inhouse.workspace.testing.runners import go_modules
 
 _SHOWN = 5  # failures described
@@ -70,7 +68,7 @@ def _prepare(desk: Desk, arguments: Arguments) -> Action:
         known = frozenset(files_of(desk.root))
         plain = CommandResult(result.exit_code, result.output, time.monotonic() - started, result.stopped)
         outcome = read_report(plain, command.kind, desk.runner.place, known, go_modules(desk.root, known))
-        outcome = replace(outcome, failures=tuple(_with_our_lines(desk, one) for one in outcome.failures))
+        outcome = renumbered(outcome, partial(_text, desk))
         failing = tuple(sorted(outcome.failing - {""}))
         cancelled = result.stopped == "cancelled"
         verdict = None if cancelled or _ran_nothing(outcome, command) else outcome.passed
@@ -78,12 +76,6 @@ def _prepare(desk: Desk, arguments: Arguments) -> Action:
         return ToolResult(said, outcome.passed, verdict, failing, cancelled, outcome.exit_code)
 
     return Action("execute", line, run, (str(desk.root),))
-
-
-def _with_our_lines(desk: Desk, failure: Failure) -> Failure:
-    """A failure whose places have the line numbers of all other tools, where its language counts otherwise."""
-    numbered = (Place(one.path, line_number(one.path, _text(desk, one.path), one.line)) for one in failure.places)
-    return replace(failure, places=tuple(numbered))
 
 
 def _ran_nothing(outcome: TestReport, command: TestCommand) -> bool:

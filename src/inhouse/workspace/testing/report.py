@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile, zip_longest
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Literal
 
 from inhouse.workspace import CommandResult
 from inhouse.workspace.files import is_test_file
+from inhouse.workspace.lines import line_number
 from inhouse.workspace.testing.command import TestKind
 from inhouse.workspace.testing.outcomes import Ended, Frame, Raised
 from inhouse.workspace.testing.runners import go_folder, named_failures, tests_ran
@@ -140,6 +141,23 @@ def read_report(
     return TestReport(
         result.ok, failures, ran, result.exit_code, result.duration, result.stopped, result.output[-20_000:]
     )
+
+
+def renumbered(report: TestReport, text_of: Callable[[str], str]) -> TestReport:
+    """A report whose lines are counted by "\\n" alone, as files are shown and edited; languages may count otherwise.
+
+    `text_of` gives a file's text, "" where its lines are those of its language.
+    """
+
+    def line(path: str, number: int) -> int:
+        return line_number(path, text_of(path), number)
+
+    def numbered(failure: Failure) -> Failure:
+        places = tuple(Place(place.path, line(place.path, place.line)) for place in failure.places)
+        inner = failure.innermost
+        return replace(failure, places=places, innermost=inner and replace(inner, line=line(inner.path, inner.line)))
+
+    return replace(report, failures=tuple(map(numbered, report.failures)))
 
 
 def without(report: TestReport, apart: Mapping[str, str]) -> TestReport:
