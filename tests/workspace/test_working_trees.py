@@ -13,6 +13,7 @@ from inhouse.errors import WorkspaceError
 from inhouse.workspace import copy_plan, listing
 from inhouse.workspace.checkout import Checkout, apply
 from inhouse.workspace.git import toplevel
+from inhouse.workspace.paths import resolve
 from inhouse.workspace.search import Query, files_of, search
 from inhouse.workspace.source_files import stamps
 
@@ -168,6 +169,7 @@ class TestIgnored:
         with Checkout(root) as checkout:
             assert checkout.borrowed == {"data.bin": root / "data.bin"}
             assert checkout.paths == {"a.py"}
+            assert "data.bin: too large to be copied" in checkout.remarks()
             checkout.link_borrowed()
             assert (checkout.root / "data.bin").read_text() == "x" * 2000
 
@@ -343,6 +345,17 @@ class TestNames:
         assert {hit.path for hit in search(root, Query("X = 1"))} == names
         apply(root, patch, originals)
         assert {(root / name).read_text() for name in names} == {"X = 2\n"}
+        assert resolve(root, "m\\xfcll.py").path == os.fsdecode(b"m\xfcll.py")  # as it is shown
+
+    def test_a_diff_names_them_as_git_reads_them(self, folder: Path) -> None:
+        names = ["a b.py", 'quo"te.py', "a\nb.py", "back\\slash.py", "tab\t.py"]
+        root = repository(folder / "root", dict.fromkeys(names, "X = 1\n"))
+        with Checkout(root) as checkout:
+            diff = checkout.diff({**dict.fromkeys(names, "X = 2\n"), "new file.py": "N = 1\n"})
+        (folder / "x.patch").write_text(diff)
+        git(root, "apply", str(folder / "x.patch"))
+        assert {(root / name).read_text() for name in names} == {"X = 2\n"}
+        assert (root / "new file.py").read_text() == "N = 1\n"
 
 
 class TestKindsOfFiles:
@@ -381,6 +394,7 @@ class TestKindsOfFiles:
         root = repository(folder / "root", {"data/big.bin": pointer, "a.py": "A = 1\n"})
         with Checkout(root) as checkout:
             assert checkout.lfs_pointers == ("data/big.bin",)
+            assert checkout.remarks().startswith("data/big.bin: only a Git LFS pointer is here; git lfs pull")
 
     @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
     def test_what_cannot_be_read_is_named(self, folder: Path) -> None:

@@ -116,6 +116,8 @@ def repair(
         on_event(Prepared(len(checkout.paths), command, options.sandboxed))
         if harness.notice:
             on_event(Noted(harness.notice))
+        if said := checkout.remarks():
+            on_event(Noted(said))
         checkout.put({})
         before = harness.run(harness.command, deadline)
         check_baseline(before, harness.command)

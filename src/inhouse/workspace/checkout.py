@@ -16,7 +16,7 @@ import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -35,6 +35,7 @@ Patch = Mapping[str, str]  # path -> the whole new text
 _PREFIX = "inhouse-work-"
 _OWNER = "owner"  # the lock's name
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_SHOWN = 3  # paths in a remark
 _LONGEST_POINTER = 1024  # bytes, as Git LFS has it
 
 
@@ -95,6 +96,17 @@ class Checkout:
         for path, real in self.borrowed.items():
             for name, target in links_to(real, path):
                 self._snapshot.replace_with_link(name, target)
+
+    def remarks(self) -> str:
+        """What in the copy is not as a test would expect it, and what to do about it; "" if nothing."""
+        said = []
+        if self.lfs_pointers:
+            said.append(f"{_named(self.lfs_pointers)}: only a Git LFS pointer is here; git lfs pull fetches the content")
+        if self.left_out:
+            said.append(f"{_named(self.left_out)}: not in the copy, for lack of permission to read")
+        if large := [path for path, real in self.borrowed.items() if not real.is_dir()]:
+            said.append(f"{_named(large)}: too large to be copied; tests may read it, and not change it")
+        return "; ".join(said)
 
     def text(self, path: str) -> str:
         """What the user's file says, whatever the copy holds now. Raises WorkspaceError like `files.read_text`."""
@@ -202,6 +214,12 @@ def _decoded(path: str, data: bytes) -> TextFile:
 def _changed(path: str, before: bytes | None, text: str) -> TextFile:
     """A file with another text; None is a new one. Raises EditError where its encoding cannot hold that."""
     return new_file(path, text) if before is None else _decoded(path, before).edited(text)
+
+
+def _named(paths: Sequence[str]) -> str:
+    """The first few of some paths."""
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return ", ".join(paths[:_SHOWN]) + more
 
 
 def _claimed_folder() -> tuple[Path, IO[bytes]]:

@@ -7,12 +7,15 @@ shells, editors and environment managers read by themselves. That holds also whe
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from inhouse.errors import WorkspaceError
 from inhouse.workspace.protected_names import protected_part
+
+_ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,15 @@ def resolve(root: Path, given: str) -> Target:
 
 
 def _as_spelled(root: Path, text: str) -> Path:
-    """A path below `root` in the form in which its names are there: é may be one character of a name, or two.
+    """A path below `root` in the form in which its names are there: é may be one character of a name, or two, and a byte
+    that is no UTF-8 is shown as `\\xff`.
 
     A path that exists, or fits no name or several, is left as it is.
     """
     given = root / text
+    if "\\x" in text and not os.path.lexists(given):
+        named = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), os.fsencode(text))
+        return root / os.fsdecode(named) if os.path.lexists(os.fsencode(root) + b"/" + named) else given
     below = os.path.relpath(os.path.normpath(given), root)
     if os.path.lexists(given) or below.startswith("..") or below.isascii():
         return given

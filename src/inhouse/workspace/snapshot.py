@@ -3,27 +3,29 @@
 The contents lie one behind the other in a single file outside of the tree. `restore` walks the folder and writes what
 is not as it was left: it costs one lstat a file, and the bytes of what changed.
 
-What changed is told by inode, mode, size and the times of modification and of status change; the last cannot be set by
-a program. As the clock of a file system is coarse, a file that was written within one tick of being looked at could
-change unseen: such files are compared byte by byte the next time (git calls entries of this kind racily clean).
+What changed is told by the inode and its time of status change, which every change of content, mode or times sets, and
+no program can. As the clock of a file system is coarse, a file that was written within one tick of being looked at
+could change unseen: such files are compared byte by byte the next time (git calls entries of this kind racily clean).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from inhouse.errors import WorkspaceError
 
 _TICK_NS = 20_000_000  # of the coarsest usual clock, twice
 
-_Stamp = tuple[int, int, int, int, int]
+_Stamp = tuple[int, int]  # inode, time of status change
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Snapshot:
         self._files: dict[str, _File] = {}
         self._links: dict[str, str] = {}
         self._folders: set[str] = {""}
+        self._modes: dict[str, int] = {"": stat.S_IMODE(root.lstat().st_mode)}
         self._stamps: dict[str, _Stamp] = {}  # of files and links that are known to be as they were
         self._racy: set[str] = set()
 
@@ -97,7 +100,7 @@ class Snapshot:
         the next time."""
         present = self._kept()
         for folder in sorted(self._folders - present):
-            (self._root / folder).mkdir(exist_ok=True)
+            self._make_folder(folder)
         for path in sorted(self._files.keys() - present):
             self._write(path, self.content(path) or b"")
         for path in sorted(self._links.keys() - present):
@@ -108,35 +111,45 @@ class Snapshot:
     def _kept(self) -> set[str]:
         """The paths that are as they were; everything else is removed."""
         kept: set[str] = set()
+        stamps, racy = self._stamps, self._racy
         waiting = [""]
-        while waiting:
+        while waiting:  # the innermost lines run once a file, dozens of times a minute
             here = waiting.pop()
-            kept.add(here.rstrip("/"))
-            with _opened(self._root / here) as entries:
+            kept.add(here[:-1])
+            with self._opened(here) as entries:
                 for entry in entries:
-                    path = f"{here}{entry.name}"
-                    if path == ".git":
-                        continue
-                    status = entry.stat(follow_symlinks=False)
-                    if stat.S_ISDIR(status.st_mode) and path in self._folders:
-                        waiting.append(f"{path}/")
-                    elif self._is_same(path, status):
+                    path = here + entry.name
+                    known = stamps.get(path)
+                    if known is not None and path not in racy and known == _stamp(entry.stat(follow_symlinks=False)):
                         kept.add(path)
-                    else:
+                    elif path in self._folders and entry.is_dir(follow_symlinks=False):
+                        waiting.append(f"{path}/")
+                    elif self._is_same(path):
+                        kept.add(path)
+                    elif path != ".git":
                         self._forget(path)
                         remove_tree(self._root / path)
         return kept
 
-    def _is_same(self, path: str, status: os.stat_result) -> bool:
+    def _opened(self, here: str) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        """The entries of a folder, whose mode a command may have changed."""
+        folder, mode = f"{self._root}/{here}", self._modes.get(here[:-1], 0o755)
+        if stat.S_IMODE(os.lstat(folder).st_mode) != mode:
+            os.chmod(folder, mode)
+        return os.scandir(folder)
+
+    def _is_same(self, path: str) -> bool:
+        """Whether a file or link that may have changed within one tick has not."""
+        if path not in self._racy:
+            return False
+        self._racy.discard(path)
+        file, place = self._files.get(path), f"{self._root}/{path}"
+        status = os.lstat(place)
         if self._stamps.get(path) != _stamp(status):
             return False
-        if path not in self._racy:
-            return True
-        self._racy.discard(path)
-        file = self._files.get(path)
         if file is None:
-            return os.readlink(self._root / path) == self._links.get(path)
-        if (self._root / path).read_bytes() != self.content(path):
+            return os.readlink(place) == self._links.get(path)
+        if Path(place).read_bytes() != self.content(path):
             return False
         self._note(path, status)
         return True
@@ -180,21 +193,19 @@ class Snapshot:
         folder = path.rpartition("/")[0]
         if folder in self._folders:
             return
-        (self._root / folder).mkdir(parents=True, exist_ok=True)
+        self._add_folders(folder)
+        self._make_folder(folder)
         self._folders.add(folder)
-        self._folders.update(parent.as_posix() for parent in PurePosixPath(folder).parents if parent.as_posix() != ".")
+
+    def _make_folder(self, folder: str) -> None:
+        place = f"{self._root}/{folder}"
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(place)
+        self._modes[folder] = stat.S_IMODE(os.lstat(place).st_mode)
 
 
 def _stamp(status: os.stat_result) -> _Stamp:
-    return (status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def _opened(folder: Path) -> Any:
-    """The entries of a folder, whose mode a command may have changed."""
-    status = folder.lstat()
-    if stat.S_IMODE(status.st_mode) & 0o700 != 0o700:
-        folder.chmod(0o755)
-    return os.scandir(folder)
+    return status.st_ino, status.st_ctime_ns
 
 
 def remove_tree(path: Path) -> None:
