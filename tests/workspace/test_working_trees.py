@@ -348,11 +348,11 @@ class TestNames:
         assert resolve(root, "m\\xfcll.py").path == os.fsdecode(b"m\xfcll.py")  # as it is shown
 
     def test_a_diff_names_them_as_git_reads_them(self, folder: Path) -> None:
-        names = ["a b.py", 'quo"te.py', "a\nb.py", "back\\slash.py", "tab\t.py"]
+        names = ["a b.py", os.fsdecode(b"m\xfcll.py"), 'quo"te.py', "a\nb.py", "back\\slash.py", "tab\t.py"]
         root = repository(folder / "root", dict.fromkeys(names, "X = 1\n"))
         with Checkout(root) as checkout:
             diff = checkout.diff({**dict.fromkeys(names, "X = 2\n"), "new file.py": "N = 1\n"})
-        (folder / "x.patch").write_text(diff)
+        (folder / "x.patch").write_bytes(diff.encode())
         git(root, "apply", str(folder / "x.patch"))
         assert {(root / name).read_text() for name in names} == {"X = 2\n"}
         assert (root / "new file.py").read_text() == "N = 1\n"

@@ -101,7 +101,9 @@ class Checkout:
         """What in the copy is not as a test would expect it, and what to do about it; "" if nothing."""
         said = []
         if self.lfs_pointers:
-            said.append(f"{_named(self.lfs_pointers)}: only a Git LFS pointer is here; git lfs pull fetches the content")
+            said.append(
+                f"{_named(self.lfs_pointers)}: only a Git LFS pointer is here; git lfs pull fetches the content"
+            )
         if self.left_out:
             said.append(f"{_named(self.left_out)}: not in the copy, for lack of permission to read")
         if large := [path for path, real in self.borrowed.items() if not real.is_dir()]:

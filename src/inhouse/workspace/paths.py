@@ -46,7 +46,7 @@ def resolve(root: Path, given: str) -> Target:
 
 
 def _as_spelled(root: Path, text: str) -> Path:
-    """A path below `root` in the form in which its names are there: é may be one character of a name, or two, and a byte
+    """A path below `root` in the form in which its names are there: é may be one character of a name, or two; a byte
     that is no UTF-8 is shown as `\\xff`.
 
     A path that exists, or fits no name or several, is left as it is.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import os
 import re
 from bisect import bisect_right
 from collections import Counter
@@ -35,6 +36,7 @@ _NO_CHARSETS = frozenset({"unicode-escape", "raw-unicode-escape", "punycode", "i
 _CONTROLS = bytes({*range(9), *range(14, 27), *range(28, 32), 127})
 _CONTROL_SHARE = 0.02  # of a file in no known encoding that passes for text
 _ENDS, _UNIVERSAL_ENDS = re.compile(r"\r?\n"), re.compile(r"\r\n|\r|\n")
+_QUOTED_IN_DIFF = re.compile('[\x00-\x1f\x7f"\\\\\udc80-\udcff]')
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
@@ -179,9 +181,21 @@ def decode(path: str, data: bytes, *, universal: bool = False) -> TextFile:
 def unified_diff(old: TextFile | None, new: TextFile) -> str:
     """The change of a file as a unified diff that `git apply` understands, byte order mark and line ends included."""
     before = [] if old is None else kept_ends(_whole(old))
-    name = "/dev/null" if old is None else f"a/{new.path}"
-    lines = difflib.unified_diff(before, kept_ends(_whole(new)), name, f"b/{new.path}")
+    name = "/dev/null" if old is None else _name_in_diff(f"a/{new.path}")
+    lines = difflib.unified_diff(before, kept_ends(_whole(new)), name, _name_in_diff(f"b/{new.path}"))
     return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
+
+
+def _name_in_diff(path: str) -> str:
+    """A path as git writes it in a diff's head: quoted as in C where it must be; a tab ends one with blanks."""
+    if not _QUOTED_IN_DIFF.search(path):
+        return f"{path}\t" if " " in path else path
+
+    def escaped(match: re.Match[str]) -> str:
+        character = match[0]
+        return f"\\{character}" if character in '"\\' else "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
+
+    return f'"{_QUOTED_IN_DIFF.sub(escaped, path)}"'
 
 
 def _whole(file: TextFile) -> str:
