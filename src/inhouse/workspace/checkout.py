@@ -95,7 +95,9 @@ class Checkout:
         """
         for path, real in self.borrowed.items():
             for name, target in links_to(real, path):
-                self._snapshot.replace_with_link(name, target)
+                if name == path:
+                    self._snapshot.remove(name)
+                self._snapshot.add_link(name, target)
 
     def remarks(self) -> str:
         """What in the copy is not as a test would expect it, and what to do about it; "" if nothing."""

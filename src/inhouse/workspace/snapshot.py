@@ -79,13 +79,12 @@ class Snapshot:
         """A folder that is there whether it holds something or not."""
         self._add_folders(f"{path}/")
 
-    def replace_with_link(self, path: str, target: str) -> None:
-        """A link in the place of an empty folder, of a file, or of nothing."""
+    def remove(self, path: str) -> None:
+        """Take out a file or an empty folder, so that something else may take its place."""
         self._files.pop(path, None)
         self._folders.discard(path)
         self._forget(path)
         remove_tree(self._root / path)
-        self.add_link(path, target)
 
     def is_link(self, path: str) -> bool:
         return path in self._links
@@ -175,9 +174,9 @@ class Snapshot:
         self._note(path, status)
 
     def _link(self, path: str) -> None:
-        target = self._root / path
-        target.symlink_to(self._links[path])
-        self._note(path, target.lstat())
+        place = f"{self._root}/{path}"
+        os.symlink(self._links[path], place)
+        self._note(path, os.lstat(place))
 
     def _note(self, path: str, status: os.stat_result) -> None:
         self._stamps[path] = _stamp(status)
