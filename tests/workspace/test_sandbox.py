@@ -192,6 +192,20 @@ class TestLandlock:
     def test_a_broken_pipe_ends_a_command(self, sandbox: Sandbox) -> None:
         assert "rror" not in sandbox.run("yes | head -1", timeout=20).output
 
+    @pytest.mark.parametrize(
+        "line",
+        ["import multiprocessing; multiprocessing.Lock()", "import socket; socket.create_server(('127.0.0.1', 0))",
+         "open('/proc/self/status')", "import os; os.setxattr('.', 'user.x', b'')", "open('/tmp/inhouse-x', 'w')",
+         "import os; os.openpty()"],
+    )  # fmt: skip
+    def test_what_programs_have_to_do_without(self, sandbox: Sandbox, line: str) -> None:
+        """Listed in docs/safety.md: tests that need it fail under Landlock."""
+        assert Unconfined(sandbox.root).run([str(PYTHON), "-c", line], timeout=20).ok
+        Path("/tmp/inhouse-x").unlink(missing_ok=True)
+        result = sandbox.run([str(PYTHON), "-c", line], timeout=20)
+        assert result.exit_code == 1
+        assert "PermissionError" in result.output or "Operation not supported" in result.output, result.output
+
     def test_pairs_of_sockets_and_pipes(self, sandbox: Sandbox) -> None:
         script = "import asyncio\nasync def f(): return 7\nprint(asyncio.run(f()))"
         assert sandbox.run([str(PYTHON), "-c", script], timeout=20).output == "7\n"

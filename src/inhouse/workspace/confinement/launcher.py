@@ -86,6 +86,7 @@ def _supervise(specification: Specification, ending: int, status: int) -> NoRetu
     code = _FAILED
     try:
         os.setsid()
+        drop_capabilities()
         _prctl(_SET_CHILD_SUBREAPER, 1)
         ours, theirs = socket.socketpair()
         command = os.fork()
@@ -348,7 +349,6 @@ class Answers:
             "tgkill": lambda pid, a: self._signal(pid, _signed(a[0])),
             "rt_sigqueueinfo": lambda pid, a: self._signal(pid, _signed(a[0])),
             "rt_tgsigqueueinfo": lambda pid, a: self._signal(pid, _signed(a[0])),
-            "pidfd_send_signal": lambda pid, a: self._signal(pid, _of_pidfd(pid, a[0])),
         }
         column = 0 if platform.machine() == "x86_64" else 1
         self._calls = {numbers[column]: calls[name] for name, numbers in ANSWERED.items()}
@@ -447,10 +447,10 @@ class Answers:
 ANSWERED: dict[str, tuple[int | None, int | None]] = {
     "chmod": (90, None), "chown": (92, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
     "fchown": (93, 55), "fchownat": (260, 54), "kill": (62, 129), "lchown": (94, None),
-    "pidfd_send_signal": (424, 424), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
+    "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
     "tgkill": (234, 131), "tkill": (200, 130), "utimensat": (280, 88),
 }  # fmt: skip
-SIGNALS = ("kill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "tgkill", "tkill")
+SIGNALS = ("kill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "tgkill", "tkill")
 
 
 def _below(place: str, roots: Sequence[str]) -> bool:
@@ -483,19 +483,9 @@ def _text(pid: int, address: int) -> bytes:
 
 
 def _thread_group(task: int) -> int:
-    return _number(f"/proc/{task}/status", "Tgid:")
-
-
-def _of_pidfd(pid: int, descriptor: int) -> int:
-    return _number(f"/proc/{pid}/fdinfo/{_signed(descriptor)}", "Pid:")
-
-
-def _number(path: str, key: str) -> int:
-    with open(path) as file:
-        for line in file:
-            if line.startswith(key):
-                return int(line.split()[1])
-    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+    """The process that a thread belongs to. Raises OSError if there is none."""
+    with open(f"/proc/{task}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Tgid:"))
 
 
 if __name__ == "__main__":

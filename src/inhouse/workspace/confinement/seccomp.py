@@ -85,7 +85,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "utimes": (235, None), "futimesat": (261, None), "truncate": (76, 45), "prlimit64": (302, 261),
     "setpriority": (141, 140), "ioprio_set": (251, 30), "sched_setaffinity": (203, 122),
     "sched_setscheduler": (144, 119), "sched_setparam": (142, 118), "sched_setattr": (314, 274), "fcntl": (72, 25),
-    "socketpair": (53, 199),
+    "socketpair": (53, 199), "pidfd_send_signal": (424, 424),
 }  # fmt: skip
 
 
@@ -134,6 +134,8 @@ def shared_filter_program(machine: str, abi: int) -> bytes:
     for request in (*_FILE_FLAGS, *_OWNER_REQUESTS):
         code += _when(processor.number("ioctl"), [*_argument(1), _step(_JEQ, request, 0, 1), refuse])
     if abi < _SCOPE_ABI:
+        # Names its process by a descriptor, which another thread could exchange while the supervisor looks.
+        code += _when(processor.number("pidfd_send_signal"), [_refusal(errno.ENOSYS)], reload=False)
         for request in _OWNERS:
             code += _when(processor.number("fcntl"), [*_argument(1), _step(_JEQ, request, 0, 1), refuse])
     if abi < _TRUNCATE_ABI:
