@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from confined import needs_sandbox
+from kinds import BUBBLEWRAP, LANDLOCK_OWN, Kind
 
 from home_layouts import KEYS, PYTHONS, SECRET, Layout, copy_python, nvm, put_keys, script
 from inhouse.workspace import Sandbox
@@ -17,6 +18,7 @@ from inhouse.workspace.toolchains import Toolchains, UserEnvironment, find_toolc
 from inhouse.workspace.toolchains.environments import project_environments
 from inhouse.workspace.toolchains.shims import ask, wanted_versions
 
+ONE_OF_EACH = [BUBBLEWRAP[0], *LANDLOCK_OWN]
 WHO = "import sys; print(sys.executable)"
 
 
@@ -25,8 +27,9 @@ def user(layout: Layout, **more: object) -> UserEnvironment:
     return UserEnvironment(layout.home, path, layout.variables, **more)  # type: ignore[arg-type]
 
 
-def confined(root: Path, found: Toolchains) -> Sandbox:
-    return Sandbox(root, installed=found.readable, path=found.path, environment=found.variables)
+def confined(root: Path, found: Toolchains, kind: Kind | None = None) -> Sandbox:
+    mechanism = kind.mechanism if kind is not None else None
+    return Sandbox(root, installed=found.readable, path=found.path, environment=found.variables, mechanism=mechanism)
 
 
 @pytest.fixture
@@ -97,7 +100,8 @@ class TestPrograms:
 @needs_sandbox
 class TestKeys:
     @pytest.mark.parametrize("name", ["pyenv", "uv", "conda"])
-    def test_none_can_be_read(self, home: Path, repository: Path, name: str) -> None:
+    @pytest.mark.parametrize("kind", ONE_OF_EACH)
+    def test_none_can_be_read(self, home: Path, repository: Path, name: str, kind: Kind) -> None:
         layout = PYTHONS[name](home)
         put_keys(home)
         (home / ".pyenv/versions/link").symlink_to(home / ".ssh")
@@ -105,7 +109,7 @@ class TestKeys:
         (home / ".local/bin/key").symlink_to(home / ".ssh/id_rsa")
         given = user(layout)
         given = UserEnvironment(home, (*given.path, home / ".local/bin", home / ".ssh"), given.variables)
-        inside = confined(repository, find_toolchains(given, repository))
+        inside = confined(repository, find_toolchains(given, repository), kind)
         read = "; ".join(f"cat {home / key}" for key in (*KEYS, ".pyenv/versions/link/id_rsa", ".local/bin/key"))
         assert SECRET not in inside.run(read, timeout=60).output
         assert SECRET not in inside.run(f"grep -rs {SECRET} {home} /tmp/home", timeout=60).output

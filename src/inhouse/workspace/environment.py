@@ -61,6 +61,7 @@ def open_runner(
             variables["VIRTUAL_ENV"] = str(python.parent.parent)
     if not sandboxed:
         return Unconfined(root, path, variables)
+    variables = {**toolchains.offline, **variables}
     own = [folder for folder in (*(mounts or {}), *sorted(repository.iterdir())) if is_environment(folder)]
     pythons = [*([python] if python else []), *(folder / "bin" / "python" for folder in own)]
     bases = dict.fromkeys(base for one in pythons for base in _bases(one, repository, toolchains))

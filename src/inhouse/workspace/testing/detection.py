@@ -73,18 +73,17 @@ def _python(
             continue
         command = python_command(known, read, str(python), has_pytest=has_pytest)
         if command is not None:
-            return Detected(command, python, _notice(pythons, probe) if python == stand_in else "")
+            return Detected(command, python, _notice(python, pythons, probe, stand_in))
     return None
 
 
-def _notice(pythons: Sequence[Path], probe: Probe) -> str:
-    """Why our own Python runs the project's tests."""
-    theirs = pythons[0] if len(pythons) > 1 else None
-    if theirs is None:
-        return "there is no Python on PATH; Inhouse's own runs the tests"
-    if probe.has_pytest(theirs) is None:
-        return f"the project's Python ({theirs}) does not start in the sandbox; Inhouse's own runs the tests"
-    return f"the project's Python ({theirs}) has no pytest; Inhouse's own runs the tests"
+def _notice(python: Path, pythons: Sequence[Path], probe: Probe, stand_in: Path | None) -> str:
+    """Why not the first choice, but `python` runs the project's tests; "" where it is the first."""
+    first, who = pythons[0], "Inhouse's own" if python == stand_in else str(python)
+    if python != first:
+        lacks = "does not start where commands run" if probe.has_pytest(first) is None else "has no pytest"
+        return f"the project's Python ({first}) {lacks}; {who} runs the tests"
+    return f"there is no Python on PATH; {who} runs the tests" if python == stand_in else ""
 
 
 def _why_no_python(pythons: Sequence[Path], probe: Probe, stand_in: Path | None) -> str:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SHIMS = ("bin", "libexec", "shims", "versions", "plugins", "pyenv.d", "rbenv.d", "version")  # pyenv and its relatives
-_OFFLINE = {
+OFFLINE = {  # for commands that have no network
     "CARGO_NET_OFFLINE": "true",
     "COREPACK_ENABLE_NETWORK": "0",
     "GOPROXY": "off",
     "GOSUMDB": "off",
+    "MAVEN_ARGS": "--offline",
     "UV_NO_SYNC": "1",
     "UV_OFFLINE": "1",
 }
@@ -98,7 +99,7 @@ def installed(home: Path, variables: Mapping[str, str]) -> list[Path]:
 
 
 def settings(home: Path, variables: Mapping[str, str]) -> dict[str, str]:
-    """Variables that make managers find their folders and keep them from asking the network."""
+    """Variables that make managers find their folders."""
     told: dict[str, str] = {}
     for manager in MANAGERS:
         if manager.variable and manager.told and (folder := next(folders(manager, home, variables), None)):
@@ -108,5 +109,5 @@ def settings(home: Path, variables: Mapping[str, str]) -> dict[str, str]:
     if (home / ".gradle" / "caches" / "modules-2").is_dir():
         told["GRADLE_RO_DEP_CACHE"] = str(home / ".gradle" / "caches")
     if (repository := home / ".m2" / "repository").is_dir():
-        told |= {"MAVEN_OPTS": f"-Dmaven.repo.local={repository}", "MAVEN_ARGS": "--offline"}
-    return {**told, **_OFFLINE}
+        told["MAVEN_OPTS"] = f"-Dmaven.repo.local={repository}"
+    return told

@@ -30,15 +30,18 @@ _VERSION_NAME = re.compile(r"[\w.+:@-]{1,80}")
 
 @dataclass(frozen=True)
 class Toolchains:
-    """`path` is PATH for commands, `readable` what they may read besides the system and the workspace, `variables` what
-    programs need to find their parts. `pythons` might run tests, the most likely first, without those of the
-    repository's own folders; `own_python` is the one that runs this program.
+    """`path` is PATH for commands, `readable` what they may read besides the system and the workspace.
+
+    `variables` are what programs need to find their parts, `offline` what keeps them from asking a network that is not
+    there. `pythons` might run tests, the most likely first, without those of the repository's own folders; `own_python`
+    is the one that runs this program.
     """
 
     path: tuple[Path, ...] = ()
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    offline: Mapping[str, str] = field(default_factory=dict)
     pythons: tuple[Path, ...] = ()
     own_python: Path | None = None
     home: Path = Path("/nonexistent")
@@ -52,7 +55,7 @@ class Toolchains:
 
     def showing(self, python: Path) -> tuple[Path, ...]:
         """What commands must read besides for an interpreter to start: nothing, where PATH or a manager leads to it."""
-        return visible((path for path in python_paths(python) if not _shown(path, self.readable)), self.home)
+        return visible((path for path in python_paths(python) if not _covered(path, self.readable)), self.home)
 
 
 def find_toolchains(user: UserEnvironment, repository: Path, project: Path | None = None) -> Toolchains:
@@ -66,19 +69,7 @@ def find_toolchains(user: UserEnvironment, repository: Path, project: Path | Non
     foreign = [path for path in entries if not _is_system(path) and not path.is_relative_to(repository)]
     questions = {**user.variables, "PATH": os.pathsep.join(map(str, entries)), "HOME": str(user.home)}
 
-    answers: dict[str, tuple[Path, shims.Answer]] = {}  # name: the folder of the shim, and what it stands for
-    for name in _ASKED:
-        found = shutil.which(name, path=questions["PATH"])
-        if found is None or any(
-            folder == Path(found).parent and (answer.program.parent / name).exists()
-            for folder, answer in answers.values()
-        ):
-            continue
-        if Path(found).parent in foreign and shims.is_shim(Path(found)):
-            answer = shims.ask(Path(found), repository, project, questions)
-            if answer is not None:
-                answers[name] = (Path(found).parent, answer)
-
+    answers = _answers(foreign, repository, project, questions)
     folders = managers.installed(user.home, user.variables)
     for entry in foreign:
         folders += _of_entry(entry, user.home)
@@ -92,12 +83,30 @@ def find_toolchains(user: UserEnvironment, repository: Path, project: Path | Non
     folders += user.allow_read
     readable = visible(folders, user.home)
     variables = managers.settings(user.home, user.variables) | _handed_on(user, repository, readable)
-    if (project / "go.mod").is_file() and not (project / "vendor").is_dir():
-        variables["GOFLAGS"] = "-mod=mod"
+    unvendored = (project / "go.mod").is_file() and not (project / "vendor").is_dir()
+    offline = {**managers.OFFLINE, **({"GOFLAGS": "-mod=mod"} if unvendored else {})}
     return Toolchains(
-        path, readable, visible(user.allow_write, user.home), variables,
+        path, readable, visible(user.allow_write, user.home), variables, offline,
         pythons, user.own_python, user.home,
     )  # fmt: skip
+
+
+def _answers(
+    foreign: Sequence[Path], repository: Path, project: Path, questions: Mapping[str, str]
+) -> dict[str, tuple[Path, shims.Answer]]:
+    """By the name of a program: the folder of its shim, and what that stands for. None twice for one installation."""
+    answers: dict[str, tuple[Path, shims.Answer]] = {}
+    for name in _ASKED:
+        found = shutil.which(name, path=questions["PATH"])
+        if found is None or Path(found).parent not in foreign or not shims.is_shim(Path(found)):
+            continue
+        known = [answer for folder, answer in answers.values() if folder == Path(found).parent]
+        if any((answer.program.parent / name).exists() for answer in known):
+            continue
+        answer = shims.ask(Path(found), repository, project, questions)
+        if answer is not None:
+            answers[name] = (Path(found).parent, answer)
+    return answers
 
 
 def _path(entries: Sequence[Path], answers: Mapping[str, tuple[Path, shims.Answer]]) -> Iterator[Path]:
@@ -207,11 +216,6 @@ def _handed_on(user: UserEnvironment, repository: Path, readable: Sequence[Path]
         if all(map(_VERSION_NAME.fullmatch, value.split(":"))) and not value.startswith("."):
             kept[name] = value
     return kept
-
-
-def _shown(path: Path, readable: Iterable[Path]) -> bool:
-    """Whether commands see `path`, or of it all but what is denied."""
-    return any(path.is_relative_to(place) or place.is_relative_to(path) for place in readable)
 
 
 def _covered(path: Path, readable: Iterable[Path]) -> bool:
