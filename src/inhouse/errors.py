@@ -84,5 +84,13 @@ class WorkspaceError(InhouseError):
     """The repository cannot be used as asked, or an edit does not apply."""
 
 
+class BaselineError(WorkspaceError):
+    """The test command tells nothing of the program, whatever a patch did. `kind` is one of DiagnosisKind's."""
+
+    def __init__(self, kind: str, reason: str, next_step: str) -> None:
+        super().__init__(f"{reason}; {next_step}")
+        self.kind, self.reason, self.next_step = kind, reason, next_step
+
+
 class PeerError(InhouseError):
     """A program we compare with or talk to is missing or failed."""

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.status import Status
 
 from inhouse.repair import Event, as_json
-from inhouse.repair.events import Asked, Drafted, Located, Noted, Prepared, Reproduction, Tested, Tried
+from inhouse.repair.events import Asked, Diagnosed, Drafted, Located, Noted, Prepared, Reproduction, Tested, Tried
 from inhouse.workspace.lines import lines_of, shown
 
 _SHOWN = 3  # failing tests and suspects that are named
@@ -78,7 +78,13 @@ class RepairView:
                 self._doing("running the tests")
             case Tested():
                 self._line(self._tested(event))
+                for line in self._reasons(event):
+                    self._line(line)
                 self._doing("looking for the place")
+            case Diagnosed():
+                self._line("[yellow]![/] the tests tell nothing; the last that they said:")
+                for said in event.evidence:
+                    self._line(f"  [dim]|[/] {escape(said)}")
             case Located():
                 shown = ", ".join(event.suspects[:_SHOWN]) or "nothing"
                 more = len(event.suspects) - _SHOWN
@@ -108,6 +114,17 @@ class RepairView:
         of = f" of {event.ran}" if event.ran is not None else ""
         count = f"{len(event.failing)}{of} tests fail" if failing else "the tests fail"
         return f"{count} ({event.seconds:.1f} s){escape(named)}{more}"
+
+    def _reasons(self, event: Tested) -> list[str]:
+        """Why the first of the failing tests fail, and why those that are set apart do."""
+        shown = [
+            f"  {escape(id or 'it')}: {escape(why)}" for id, why in zip(event.failing, event.reasons, strict=False)
+        ]
+        apart = [
+            f"  set apart: {escape(id or 'the command')}: {escape(why)}" for id, why in sorted(event.apart.items())
+        ]
+        more = len(apart) - _SHOWN
+        return [*shown[:_SHOWN], *apart[:_SHOWN], *([f"  set apart: {more} more"] if more > 0 else [])]
 
     def _tried(self, event: Tried) -> str:
         mark = _MARKS.get(event.verdict, "[dim]·[/]")

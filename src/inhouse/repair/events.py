@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 Verdict = Literal["verified", "better", "failed", "voted", "unchanged", "repeated", "unusable"]
@@ -24,11 +24,26 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Tested:
-    """The tests ran before any edit: which fail, and how many ran (None where the output does not say)."""
+    """The tests ran before any edit: which fail, and how many ran (None where the output does not say).
+
+    `reasons` say why, in the order of `failing`; `apart` fail too, or may, and do not decide, for the reason given.
+    """
 
     failing: tuple[str, ...]
     ran: int | None
     seconds: float
+    reasons: tuple[str, ...] = ()
+    apart: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Diagnosed:
+    """The test command told nothing of the program: why, the run's own lines that say so, and what to do next."""
+
+    kind: str
+    reason: str
+    evidence: tuple[str, ...]
+    next_step: str
 
 
 @dataclass(frozen=True)
@@ -114,7 +129,7 @@ class Reproduction:
     drafts: int
 
 
-Event: TypeAlias = Prepared | Tested | Located | Asked | Judged | Tried | Noted | Drafted | Reproduction
+Event: TypeAlias = Prepared | Tested | Diagnosed | Located | Asked | Judged | Tried | Noted | Drafted | Reproduction
 OnEvent: TypeAlias = Callable[[Event], None]
 
 

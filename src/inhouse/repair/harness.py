@@ -30,7 +30,7 @@ from inhouse.workspace.toolchains import Toolchains, UserEnvironment, find_toolc
 QUICK = 4.0  # seconds; a suite that takes longer is tried on the failing tests first
 _SLOWEST_CANDIDATE = 5  # times as long as the unchanged program took: more is a loop without end
 _MAX_PROGRAM_FILES = 2000
-_MISSING = (126, 127)  # exit codes of a shell that cannot run a command
+_FEW = 5  # tests that may newly fail and be looked at again: more are no accident
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,23 @@ class Harness:
             if not first.passed and not first.failing < before.failing:
                 return first
             self.put(patch)
-        return quicker.run(self.command, deadline)
+        return quicker._settled(patch, quicker.run(self.command, deadline), before, deadline)
+
+    def _settled(self, patch: Patch, after: TestReport, before: TestReport, deadline: float) -> TestReport:
+        """The outcome without tests that are shown to be flaky: a patch that helps must not be lost by an accident.
+
+        That they newly fail counts unless they pass when the same program is run again, or fail without the patch.
+        """
+        new = after.failing - before.failing
+        if not new or len(new) > _FEW or not before.failing - after.failing or not new <= after.tests.keys():
+            return after
+        self.put(patch)
+        again = self.run(self.command, deadline)
+        flaky = {id for id in new if id in again.tests and again.tests[id].outcome == "passed"}
+        if new - flaky:
+            self.put({})
+            flaky |= new & self.run(self.command, deadline, only=new - flaky).failing
+        return without(after, dict.fromkeys(flaky, "flaky: two runs of the same program end differently"))
 
     def record(self, names: Sequence[str], before: TestReport, deadline: float, patch: Patch) -> Calls:
         """What the tests run with a patch, with values in those named in `names`; empty when it cannot be told.
@@ -189,19 +205,6 @@ def open_harness(
     notes = CallNotes(folder, checkout.root, place)
     outcomes = OutcomeNotes(folder / "outcomes", checkout.root, place)
     return Harness(checkout, runner, place, command, notes, outcomes, environment, timeout, notice=notice)
-
-
-def check_baseline(outcome: TestReport, command: TestCommand) -> None:
-    """Raise WorkspaceError when the first run says nothing of the program: no such command, no tests, out of time."""
-    said = " ".join(outcome.output.split())[-300:]
-    if outcome.stopped:
-        raise WorkspaceError(f"`{command}` was stopped ({outcome.stopped}); give a command for fewer tests with --test")
-    if outcome.exit_code in _MISSING and outcome.ran is None:
-        raise WorkspaceError(f"`{command}` cannot be run: {said}; give a command that can with --test")
-    if command.kind == "pytest" and outcome.exit_code in (3, 4, 5):
-        raise WorkspaceError(f"`{command}` ran no tests: {said}; give a command that does with --test")
-    if command.kind == "unittest" and outcome.ran == 0:
-        raise WorkspaceError(f"`{command}` ran no tests; give a command that does with --test")
 
 
 def _detected(checkout: Checkout, pythons: Sequence[Path], runner: Runner, stand_in: Path | None) -> Detected:

@@ -7,16 +7,18 @@ whole test command succeed, from a clean state, with no fewer tests than before.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from inhouse.client.types import ChatClient
 from inhouse.repair import prompts
+from inhouse.repair.baseline import Baseline, Choice, measured
 from inhouse.repair.budget import Budget, Interview
 from inhouse.repair.events import Located, Noted, OnEvent, Prepared, Reproduction, Tested
-from inhouse.repair.harness import Harness, check_baseline, open_harness
+from inhouse.repair.harness import Harness, open_harness
 from inhouse.repair.localise import Evidence, suspects
 from inhouse.repair.reproduction.writer import reproduce
 from inhouse.repair.search import Case, Search
@@ -28,11 +30,12 @@ from inhouse.workspace.testing.calls import Calls
 from inhouse.workspace.testing.report import Failure, TestReport
 from inhouse.workspace.toolchains import UserEnvironment
 
-Status = Literal["verified", "reproduced", "agreed", "nothing_fails", "no_patch"]
+Status = Literal["verified", "partial", "reproduced", "agreed", "nothing_fails", "no_patch"]
 
 _ADD_A_TEST = "add a test that shows the problem"
 _VOTED_ON = 3  # suspects, without any failure to tell them by
 _AROUND = 20  # lines above and below one that a failure names
+_NAMED = 3  # tests in a sentence
 _SHOWN_FAILURES = 2  # to the model; more would only make its prompt long
 
 
@@ -47,7 +50,7 @@ class RepairOptions:
     A question about single lines gets `line_answers` (0: whole functions alone are asked for), of which `parallel` are
     asked for at a time.
     `map_tokens` are for the map of a repository that is not small (0: no map), or tell them once there is a model;
-    `maps` is where maps are kept.
+    `maps` is where maps are kept. `choice` says which failing tests decide.
     """
 
     minutes: float = 10.0
@@ -63,14 +66,17 @@ class RepairOptions:
     user: UserEnvironment = field(default_factory=UserEnvironment)
     map_tokens: int | Callable[[], int] = 0
     maps: Path | None = None
+    choice: Choice = field(default_factory=Choice)
 
 
 @dataclass(frozen=True)
 class RepairResult:
     """How a repair ended.
 
-    `patch` and `diff` are empty unless verified, reproduced or agreed on; `originals` are the bytes that the patch
-    replaces. `reproduction` is a test of the model's that shows the problem; where it tells of a patch, that holds it.
+    `patch` and `diff` are empty unless verified, partial, reproduced or agreed on; `originals` are the bytes that the
+    patch replaces. `reproduction` is a test of the model's that shows the problem; where it tells of a patch, that
+    holds it. "partial": of the tests that decide, the patch repairs `repaired` and breaks none, and `failing` still
+    fail, as `reasons` say in their order. `apart` fail too, for the reason given, and do not decide.
     """
 
     status: Status
@@ -83,6 +89,9 @@ class RepairResult:
     attempts: int = 0
     seconds: float = 0.0
     reproduction: Reproduction | None = None
+    repaired: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    apart: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,108 @@ class _Task:
     overview: str
 
 
+@dataclass(frozen=True)
+class _Work:
+    """A repository's copy whose tests have run once: all that can be done before a model is needed."""
+
+    checkout: Checkout
+    baseline: Baseline
+    problem: str
+    options: RepairOptions
+    on_event: OnEvent
+    started: float  # of time.monotonic
+
+    def run(self, client: ChatClient) -> RepairResult:
+        """Look for a patch."""
+        options, harness, before = self.options, self.baseline.harness, self.baseline.report
+        budget = Budget(
+            self.started + 60 * options.minutes, options.attempts, options.seed, options.tokens
+        )  # fmt: skip
+        if before.passed and not options.voters and not options.drafts:
+            said = f"{_all_pass(before)}, so no patch could be verified; {_ADD_A_TEST}"
+            return self._ended("nothing_fails", said, before, 0)
+        interview = Interview(client, budget, options.parallel)
+        drawn = _overview(client, self.checkout.repository, self.problem, options, self.on_event)
+        task = _Task(self.problem, drawn)
+        found: Reproduction | None = None
+        if before.passed and options.drafts:
+            shown = reproduce(interview, harness, self.problem, task.overview, options.drafts, before, self.on_event)
+            if shown is not None:
+                harness, before, found = shown
+        search, drafted = Search(interview, harness, self.on_event, options.line_answers), interview.attempts
+        if before.passed:
+            patch = _agreed(harness, search, task, before, options.voters, self.on_event) if options.voters else {}
+            if patch:
+                said = f"most answers agree on this patch, which no test verifies; {_ADD_A_TEST}"
+                return self._ended("agreed", said, before, interview.attempts, patch)
+            said = f"{_nothing_shown(before, drafted, interview.attempts - drafted)}; {_ADD_A_TEST}"
+            return self._ended("nothing_fails", said, before, interview.attempts)
+        patch, after = _repair(harness, search, interview, task, before, budget.deadline, self.on_event)
+        return self._judged(patch, before, after, interview, harness, found)
+
+    def _judged(
+        self, patch: Patch, before: TestReport, after: TestReport, interview: Interview, harness: Harness,
+        found: Reproduction | None,
+    ) -> RepairResult:  # fmt: skip
+        """What the best patch is worth, by the tests that decide."""
+        made = interview.attempts
+        if not after.passed and patch:
+            count = len(before.failing - after.failing)
+            said = (
+                f"this patch repairs {_tests(count)} of {len(before.failing)} and breaks none; "
+                f"{_listed({failure.id: failure.reason for failure in after.failures})} still fail"
+            )
+            return self._ended("partial", said, after, made, patch, before.failing - after.failing, found)
+        if not after.passed:
+            return self._ended("no_patch", _why_not(interview), after, made, found=found)
+        others = f"; {_listed(after.apart)} still fail, as before" if after.apart else ""
+        if found is not None:
+            said = f"with this patch a test passes that the model wrote ({found.path}), and so do all others{others}"
+            return self._ended("reproduced", said, after, made, {**patch, **harness.added}, before.failing, found)
+        said = "the tests pass with this patch" if not others else f"the tests that decide pass with this patch{others}"
+        return self._ended("verified", said, after, made, patch, before.failing)
+
+    def _ended(
+        self, status: Status, reason: str, after: TestReport, attempts: int, patch: Patch | None = None,
+        repaired: Iterable[str] = (), found: Reproduction | None = None,
+    ) -> RepairResult:  # fmt: skip
+        patch = patch or {}
+        failing = sorted(after.failures, key=lambda failure: failure.id)
+        return RepairResult(
+            status, reason, str(self.baseline.harness.command), patch, self.checkout.diff(patch),
+            self.checkout.originals(patch), tuple(failure.id for failure in failing), attempts,
+            time.monotonic() - self.started, found, tuple(sorted(repaired)),
+            tuple(failure.reason for failure in failing), after.apart,
+        )  # fmt: skip
+
+
+@contextmanager
+def _opened(
+    repo: Path, problem: str, test: str | None, options: RepairOptions, on_event: OnEvent = lambda event: None
+) -> Iterator[_Work]:
+    """The repository's copy, its tests run once, while this lasts."""
+    started = time.monotonic()
+    with Checkout(repo) as checkout:
+        harness = open_harness(
+            checkout, test, sandboxed=options.sandboxed, user=options.user, timeout=options.test_timeout
+        )
+        on_event(Prepared(len(checkout.paths), str(harness.command), options.sandboxed))
+        if harness.notice:
+            on_event(Noted(harness.notice))
+        if said := checkout.remarks():
+            on_event(Noted(said))
+        baseline = measured(harness, problem, options.choice, started + 60 * options.minutes, on_event)
+        report = baseline.report
+        failing = sorted(report.failures, key=lambda failure: failure.id)
+        on_event(
+            Tested(
+                tuple(failure.id for failure in failing), report.ran, round(report.seconds, 2),
+                tuple(failure.reason for failure in failing), report.apart,
+            )
+        )  # fmt: skip
+        yield _Work(checkout, baseline, problem, options, on_event, started)
+
+
 def repair(
     client: ChatClient,
     repo: Path,
@@ -101,62 +212,13 @@ def repair(
     options: RepairOptions,
     on_event: OnEvent = lambda event: None,
 ) -> RepairResult:
-    """Look for a patch that makes the tests of `repo` pass.
+    """Look for a patch that makes the tests of `repo` pass. Asks `client` nothing before the tests have run.
 
     `problem` says what is wrong, `test` is the command that tells (found when None). Raises WorkspaceError when the
-    repository or its tests cannot be used, SandboxError when commands cannot be confined.
+    repository cannot be used, BaselineError when its tests tell nothing, SandboxError when commands cannot be confined.
     """
-    started = time.monotonic()
-    deadline = started + 60 * options.minutes
-    with Checkout(repo) as checkout:
-        harness = open_harness(
-            checkout, test, sandboxed=options.sandboxed, user=options.user, timeout=options.test_timeout
-        )
-        command = str(harness.command)
-        on_event(Prepared(len(checkout.paths), command, options.sandboxed))
-        if harness.notice:
-            on_event(Noted(harness.notice))
-        if said := checkout.remarks():
-            on_event(Noted(said))
-        checkout.put({})
-        before = harness.run(harness.command, deadline)
-        check_baseline(before, harness.command)
-        on_event(Tested(tuple(sorted(before.failing)), before.ran, round(before.seconds, 2)))
-
-        interview = Interview(
-            client, Budget(deadline, options.attempts, options.seed, options.tokens), options.parallel
-        )
-        found: Reproduction | None = None
-
-        def ended(status: Status, reason: str, patch: Patch | None = None, failing: Iterable[str] = ()) -> RepairResult:
-            patch = patch or {}
-            return RepairResult(
-                status, reason, command, patch, checkout.diff(patch), checkout.originals(patch), tuple(sorted(failing)),
-                interview.attempts, time.monotonic() - started, found,
-            )  # fmt: skip
-
-        if before.passed and not options.voters and not options.drafts:
-            return ended("nothing_fails", f"all tests pass, so no patch could be verified; {_ADD_A_TEST}")
-        task = _Task(problem, _overview(client, checkout.repository, problem, options, on_event))
-        if before.passed and options.drafts:
-            shown = reproduce(interview, harness, problem, task.overview, options.drafts, before, on_event)
-            if shown is not None:
-                harness, before, found = shown
-        search, drafted = Search(interview, harness, on_event, options.line_answers), interview.attempts
-        if before.passed:
-            patch = _agreed(harness, search, task, before, options.voters, on_event) if options.voters else {}
-            if patch:
-                return ended(
-                    "agreed", f"most answers agree on this patch, which no test verifies; {_ADD_A_TEST}", patch
-                )
-            return ended("nothing_fails", f"{_nothing_shown(drafted, interview.attempts - drafted)}; {_ADD_A_TEST}")
-        patch, after = _repair(harness, search, interview, task, before, deadline, on_event)
-        if not after.passed:
-            return ended("no_patch", _why_not(interview, before, after), None, after.failing)
-        if found is not None:
-            said = f"with this patch a test passes that the model wrote ({found.path}), and so do all others"
-            return ended("reproduced", said, {**patch, **harness.added})
-        return ended("verified", "the tests pass with this patch", patch)
+    with _opened(repo, problem, test, options, on_event) as work:
+        return work.run(client)
 
 
 def _overview(client: ChatClient, repo: Path, problem: str, options: RepairOptions, on_event: OnEvent) -> str:
@@ -246,16 +308,30 @@ def _around(harness: Harness, failure: Failure) -> str:
     return ""
 
 
-def _nothing_shown(drafted: int, voted: int) -> str:
-    said = f"of {drafted} drafts no two agree on a test that shows the problem" if drafted else "all tests pass"
+def _nothing_shown(before: TestReport, drafted: int, voted: int) -> str:
+    said = f"of {drafted} drafts no two agree on a test that shows the problem" if drafted else _all_pass(before)
     return f"{said}, and {voted} answers agree on no patch" if voted else f"{said}, so no patch could be verified"
 
 
-def _why_not(interview: Interview, before: TestReport, after: TestReport) -> str:
+def _all_pass(before: TestReport) -> str:
+    return (
+        f"all tests pass but those that do not decide ({_listed(before.apart)})" if before.apart else "all tests pass"
+    )
+
+
+def _why_not(interview: Interview) -> str:
     if interview.attempts == 0:
         return "nothing in the repository could be connected with what fails"
     limit = interview.spent() or "nothing is left to ask"
-    part = (
-        f"; a part of it was repaired ({len(before.failing) - len(after.failing)} tests)" if after is not before else ""
-    )
-    return f"{limit} after {interview.attempts} attempts, and no patch made all tests pass{part}"
+    return f"{limit} after {interview.attempts} attempts, and no patch made all tests pass"
+
+
+def _listed(tests: Mapping[str, str]) -> str:
+    """Tests and why they fail, the first few of them."""
+    named = [f"{id or 'the command'} ({why})" for id, why in sorted(tests.items())[:_NAMED]]
+    more = len(tests) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
+
+
+def _tests(count: int) -> str:
+    return f"{count} test" if count == 1 else f"{count} tests"

@@ -5,14 +5,17 @@ Reads failures and the repository's files; runs nothing. What lies in the projec
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from inhouse.workspace import source
 from inhouse.workspace.files import is_test_file
+from inhouse.workspace.testing.outcomes import Raised
 from inhouse.workspace.testing.report import Failure, places_in
 
 _DECLARED = re.compile(
@@ -28,6 +31,17 @@ _RESOLUTION = re.compile(
 )
 _LFS = "version https://git-lfs.github.com/spec/"
 _POINTER_BYTES = 1024
+
+
+OwnKind = Literal["fixture", "dependencies", "network", "usage", "file", "permission", "read_only", "command_not_found"]
+
+
+@dataclass(frozen=True)
+class OwnReason:
+    """Why a test fails whatever the program does: of which kind, and in words that go on from the test's name."""
+
+    kind: OwnKind
+    text: str
 
 
 @dataclass(frozen=True)
@@ -88,26 +102,24 @@ class Repository:
         return frozenset(found)
 
 
-def own_reason(failure: Failure, repository: Repository) -> str:
-    """Why a test fails that no patch of the program can help, in words; empty where it may be the program's fault."""
+def own_reason(failure: Failure, repository: Repository) -> OwnReason | None:
+    """Why a test fails that no patch of the program can help; None where it may be the program's fault."""
+    said, raised = failure.message, failure.raised
     if failure.kind == "fixture":
-        return f"{failure.reason}: a plugin is missing"
-    said = failure.message
+        return OwnReason("fixture", f"needs a plugin that is missing: {failure.reason}")
     if missing := _missing_module(failure, repository):
-        return f"needs the module {missing}, which is not installed"
+        return OwnReason("dependencies", f"needs the module {missing}, which is not installed")
     if re.search(r"not found in `markers` configuration option|Unknown pytest\.mark", said):
-        return f"uses a marker that pytest's configuration does not know: {failure.reason}"
-    raised = failure.raised
-    network = raised is not None and raised.exception in ("gaierror", "herror")
-    if network or _RESOLUTION.search(said):
-        return f"needs the network: {failure.reason}"
+        return OwnReason("usage", f"has a marker that pytest's configuration does not know: {failure.reason}")
+    if (raised is not None and raised.exception in ("gaierror", "herror")) or _RESOLUTION.search(said):
+        return OwnReason("network", f"needs the network: {failure.reason}")
     if pointer := next((name for name in repository.pointers if name in said or _reads(failure, repository, name)), ""):
-        return f"needs {pointer}, of which only Git LFS's pointer is here (git lfs pull)"
-    if raised is not None and raised.errno == 30:
-        return f"writes outside of the repository: {failure.reason}"
+        return OwnReason("file", f"needs {pointer}, of which only Git LFS's pointer is here (git lfs pull)")
+    if raised is not None and raised.errno == errno.EROFS:
+        return OwnReason("read_only", f"writes outside of the repository: {failure.reason}")
     if raised is not None and raised.exception in ("PermissionError", "FileNotFoundError"):
-        return _file_reason(failure, raised.exception, raised.filename, repository)
-    return ""
+        return _file_reason(failure, raised, repository)
+    return None
 
 
 def own_code(output: str, repository: Repository) -> bool:
@@ -152,19 +164,20 @@ def _imported_elsewhere(name: str, importer: str, repository: Repository) -> boo
     return False
 
 
-def _file_reason(failure: Failure, exception: str, filename: str, repository: Repository) -> str:
+def _file_reason(failure: Failure, raised: Raised, repository: Repository) -> OwnReason | None:
     """A file that the test itself opens, outside of the repository, or a program that it starts."""
+    filename = raised.filename
     if failure.innermost is not None or not filename:
-        return ""
-    inside = not filename.startswith("/") or filename.startswith(f"{repository.place}/")
-    if exception == "FileNotFoundError" and "/" not in filename and filename not in repository.known:
-        started = failure.raised is not None and any(f.path.endswith("subprocess.py") for f in failure.raised.frames)
-        return f"needs the program {filename}, which is not found" if started else ""
-    if inside or filename.startswith(("/tmp/", "/var/tmp/")):
-        return ""
-    if exception == "PermissionError":
-        return f"has no permission for {filename}"
-    return f"needs {filename}, which is not part of the repository"
+        return None
+    if raised.exception == "FileNotFoundError" and "/" not in filename:
+        started = any(frame.path.endswith("subprocess.py") for frame in raised.frames)
+        text = f"needs the program {filename}, which is not found"
+        return OwnReason("command_not_found", text) if started else None
+    if not filename.startswith("/") or filename.startswith((f"{repository.place}/", "/tmp/", "/var/tmp/")):
+        return None
+    if raised.exception == "PermissionError":
+        return OwnReason("permission", f"has no permission for {filename}")
+    return OwnReason("file", f"needs {filename}, which is not part of the repository")
 
 
 def _reads(failure: Failure, repository: Repository, name: str) -> bool:
