@@ -59,8 +59,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "fix",
         "Repair a repository whose tests fail. Works on a copy: finds the functions that the failing tests point at, "
         "lets the model write them anew, runs the tests in a sandbox without network, and keeps only a patch that "
-        "makes all of them pass (one that repairs a part is shown as such). Where no test fails, the model first writes "
-        "one that shows the problem, and the "
+        "makes all of them pass (one that repairs a part is shown as such). Where no test fails, the model first "
+        "writes one that shows the problem, and the "
         "patch comes with it. Shows the patch, and applies it on your yes. Tests of yours are never edited.",
         'inhouse fix "Totals are wrong when an entry has two currencies"\n'
         'inhouse fix --repo ~/ledger "rounding" --test "pytest -q tests/test_money.py" --minutes 5\n'
