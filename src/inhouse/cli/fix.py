@@ -60,8 +60,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "Repair a repository whose tests fail. Works on a copy: finds the functions that the failing tests point at, "
         "lets the model write them anew, runs the tests in a sandbox without network, and keeps only a patch that "
         "makes all of them pass (one that repairs a part is shown as such). Where no test fails, the model first "
-        "writes one that shows the problem, and the "
-        "patch comes with it. Shows the patch, and applies it on your yes. Tests of yours are never edited.",
+        "writes one that shows the problem, and the patch comes with it. Shows the patch, and applies it on your yes. "
+        "Tests of yours are never edited.",
         'inhouse fix "Totals are wrong when an entry has two currencies"\n'
         'inhouse fix --repo ~/ledger "rounding" --test "pytest -q tests/test_money.py" --minutes 5\n'
         "inhouse fix --repo . - --yes --json < issue.txt\n"
@@ -72,11 +72,11 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--repo", type=Path, default=Path(), metavar="DIR", help="the repository (default: here)")
     parser.add_argument("--test", metavar="CMD", help="the command that runs the tests (default: found)")
     parser.add_argument(
-        "--only", action="extend", nargs="+", default=[], metavar="TESTS",
-        help="of the failing tests these decide: ids, files, folders, or a part of an id",
+        "--only", action="append", default=[], metavar="TESTS",
+        help="of the failing tests these decide: an id, a file, a folder, or a part of an id (repeatable)",
     )  # fmt: skip
     parser.add_argument(
-        "--ignore", action="extend", nargs="+", default=[], metavar="TESTS", help="these tests never decide; as --only"
+        "--ignore", action="append", default=[], metavar="TESTS", help="these tests never decide; as --only"
     )
     parser.add_argument(
         "--majority", type=positive, default=0, metavar="N",
