@@ -50,7 +50,7 @@ def test_tests_that_need_a_submodule(made: Repository, tmp_path: Path) -> None:
     made.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library.root), "vendor_lib")
     made.write("calc.py", CALC)
     made.write("test_calc.py", TEST)
-    result = made.fix([RIGHT], problem="total([1, 2]) gives 4 instead of 3")
+    result = made.fix([RIGHT] * 8, problem="total([1, 2]) gives 4 instead of 3")
     assert (result.status, list(result.patch)) == ("verified", ["calc.py"])
 
 
@@ -84,7 +84,7 @@ def test_installed_packages_that_git_ignores(made: Repository, large: bool, monk
         "        assert error.errno == 30  # read-only: no layer to be had here\n",
     )
     before = made.snapshot()
-    result = made.fix(["    return sum(xs) + BASE\n"], problem="total is one too large")
+    result = made.fix(["    return sum(xs) + BASE\n"] * 8, problem="total is one too large")
     assert (result.status, list(result.patch)) == ("verified", ["calc.py"])
     assert made.snapshot() == before
     assert not (made.root / "node_modules/.cache").exists()
@@ -121,7 +121,7 @@ def test_a_folder_of_a_larger_repository(made: Repository) -> None:
     made.git("add", ".")
     made.git("commit", "--quiet", "-m", "first")
     package = Repository(made.root / "packages/calc")
-    result = package.fix([RIGHT], problem="total([1, 2]) gives 4 instead of 3")
+    result = package.fix([RIGHT] * 8, problem="total([1, 2]) gives 4 instead of 3")
     assert (result.status, list(result.patch)) == ("verified", ["calc.py"])
     apply(package.root, result.patch, result.originals)
     assert made.git("status", "--porcelain") == " M packages/calc/calc.py\n"
@@ -131,5 +131,5 @@ def test_names_that_are_no_utf8(made: Repository) -> None:
     made.write("calc.py", "def total(xs):\n    return sum(xs) + 1\n")
     made.write("test_calc.py", TEST)
     (made.root / os.fsdecode(b"m\xfcll.py")).write_text("def unused():\n    return 1\n")
-    result = made.fix(["    return sum(xs)\n"], problem="total is one too large")
+    result = made.fix(["    return sum(xs)\n"] * 8, problem="total is one too large")
     assert (result.status, list(result.patch)) == ("verified", ["calc.py"])
