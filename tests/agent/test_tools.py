@@ -309,7 +309,7 @@ class TestRunTests:
         [
             ("package.json", '{"scripts": {"test": "jest"}}', "npm test"),
             ("Cargo.toml", "[package]\n", "cargo test"),
-            ("go.mod", "module x\n", "go test ./..."),
+            ("go.mod", "module x\n", "go test -v ./..."),
         ],
     )
     def test_other_languages(self, bench: MakeBench, root: Path, name: str, text: str, command: str) -> None:

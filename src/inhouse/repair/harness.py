@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from inhouse.workspace.files import is_program_file, is_test_file, read_text
 from inhouse.workspace.testing import coverage
 from inhouse.workspace.testing.calls import CallNotes, Calls
 from inhouse.workspace.testing.command import TestCommand, given_command
-from inhouse.workspace.testing.detection import Detected, detect
+from inhouse.workspace.testing.detection import Detected, detect, with_script
 from inhouse.workspace.testing.outcomes import OutcomeNotes, Selection
 from inhouse.workspace.testing.report import TestReport, renumbered, without
 from inhouse.workspace.testing.run import run_tests
@@ -196,26 +196,36 @@ def open_harness(
         runner = _runner(checkout, toolchains, found.python or next(iter(pythons), None), folder, sandboxed=sandboxed)
         command, notice = found.command, found.notice
     else:
-        command = given
+        command = with_script(given, _reader(checkout))
     place = runner.place / checkout.prefix
     paths = [str(place / "src")] if (checkout.root / "src").is_dir() else []
     if place != checkout.repository:
         paths.append(str(place))  # an editable install would otherwise lead back to the user's own files
     environment = {"PYTHONPATH": os.pathsep.join(paths)} if paths else {}
+    if "go.mod" in checkout.paths:  # what is compiled once serves all runs; Go's own cache cannot be written to
+        environment["GOCACHE"] = str(place / ".inhouse-go-cache")
+    if "Cargo.toml" in checkout.paths:
+        environment["RUST_BACKTRACE"] = "1"
     notes = CallNotes(folder, checkout.root, place)
     outcomes = OutcomeNotes(folder / "outcomes", checkout.root, place)
     return Harness(checkout, runner, place, command, notes, outcomes, environment, timeout, notice=notice)
 
 
-def _detected(checkout: Checkout, pythons: Sequence[Path], runner: Runner, stand_in: Path | None) -> Detected:
+def _reader(checkout: Checkout) -> Callable[[str], str]:
+    """The text of a file, "" where it has none."""
+
     def read(path: str) -> str:
         try:
             return checkout.text(path)
         except WorkspaceError:
             return ""
 
+    return read
+
+
+def _detected(checkout: Checkout, pythons: Sequence[Path], runner: Runner, stand_in: Path | None) -> Detected:
     try:
-        return detect(checkout.paths, read, pythons, prober(runner), stand_in=stand_in)
+        return detect(checkout.paths, _reader(checkout), pythons, prober(runner), stand_in=stand_in)
     except WorkspaceError as error:
         raise WorkspaceError(f"{checkout.repository}: {error}") from None
 

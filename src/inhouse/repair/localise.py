@@ -24,6 +24,7 @@ from inhouse.workspace.testing.report import Failure, Place
 MAX_SUSPECTS = 12
 _WINDOW = 40  # lines of a piece of a file that is not Python
 _RAISED = 1.5  # more than all other evidence of one kind
+_IMPORTED = 0.2  # of a function whose file the failing test's imports, where it is not known what ran
 _NEIGHBOURS = 3  # steps along the call graph where no calls were recorded
 _WORD = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])")
 _COMMON = frozenset(["the", "and", "that", "for", "with", "not", "are", "from", "this", "get", "set", "when"])
@@ -56,6 +57,7 @@ class Evidence:
     texts: Mapping[str, str]
     test_texts: Sequence[str]
     calls: Calls
+    imported: frozenset[str] = frozenset()  # files that the failing tests' files import, where that is known
 
 
 def suspects(evidence: Evidence) -> list[Suspect]:
@@ -106,6 +108,7 @@ def _functions(evidence: Evidence, functions: list[Function]) -> list[Suspect]:
         lines = ran.of_lines(function.path, function.first + 1, function.last)
         evident = max(lines.values(), default=ran.functions.get(place, 0.0)) + near.get(place, 0.0)
         evident += _in_traceback(function, evidence.failures, raised)
+        evident += _IMPORTED if not ran and function.path in evidence.imported else 0.0
         named = 1.0 if re.search(rf"\b{re.escape(function.short_name)}\b", evidence.problem) else 0.0
         if not evident and (ran or not named):
             continue

@@ -24,6 +24,7 @@ from inhouse.repair.reproduction.writer import reproduce
 from inhouse.repair.search import Case, Search
 from inhouse.workspace.checkout import Checkout, Patch
 from inhouse.workspace.code import functions
+from inhouse.workspace.code.imports import imported_files
 from inhouse.workspace.files import is_test_file
 from inhouse.workspace.overview import overview
 from inhouse.workspace.testing.calls import Calls
@@ -278,7 +279,9 @@ def _evidence(
     recorded = any(path.endswith((".py", ".js", ".cjs", ".mjs", ".go")) for path in texts)
     calls = harness.record(names, before, deadline, patch) if recorded else Calls()
     sources = [text for failure in before.failures if (text := _test_source(harness, failure))]
-    return Evidence(problem, before.failures, texts, sources, calls)
+    files = {place.path for failure in before.failures for place in failure.places}
+    imported = [imported_files(path, harness.test_text(path), texts) for path in sorted(files)]
+    return Evidence(problem, before.failures, texts, sources, calls, frozenset().union(*imported))
 
 
 def _test_source(harness: Harness, failure: Failure) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inhouse.workspace.code import functions as code
+from inhouse.workspace.code.imports import imported_files
 
 JAVASCRIPT = """\
 const RATES = { low: 1 };
@@ -239,3 +240,22 @@ def test_versions_that_differ_in_layout_alone_are_equal(path: str, one: str, oth
 def test_what_does_not_parse_is_said_with_its_line(path: str, text: str, line: int) -> None:
     assert code.syntax_error(path, text) == f"line {line}"
     assert code.normal_form(path, text) is None
+
+
+def test_files_that_a_test_imports_are_found_by_their_relative_paths() -> None:
+    known = {"lib/sums.js", "src/shop.ts", "index.js", "src/tools/index.ts", "src/other.ts"}
+    text = (
+        "const a = require('../lib/sums');\nimport b from \"../src/shop.js\";\n"
+        "const c = await import('../src/tools');\n"
+        "require('..');\nimport './gone.js';\nimport fs from 'fs';\n"
+    )
+    assert imported_files("test/a.test.ts", text, known) == {
+        "lib/sums.js",
+        "src/shop.ts",
+        "index.js",
+        "src/tools/index.ts",
+    }
+
+
+def test_what_a_program_wrote_has_no_functions() -> None:
+    assert code.functions("a.js", "function f() {}\n" + "f();" * 2000) == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
+from functools import lru_cache
 
 from inhouse.workspace import source
 from inhouse.workspace.code import trees
@@ -33,10 +34,13 @@ def fence(path: str) -> str:
 
 def functions(path: str, text: str) -> list[Function]:
     """The functions and methods of a file, in order; none of what is not understood, and no tests beside a program."""
-    if path.endswith(".py"):
-        return source.functions(path, text)
+    return source.functions(path, text) if path.endswith(".py") else list(_of_tree(path, text))
+
+
+@lru_cache(maxsize=2048)
+def _of_tree(path: str, text: str) -> tuple[Function, ...]:
     file = trees.parsed(path, text)
-    return trees.functions(path, file) if file is not None else []
+    return tuple(trees.functions(path, file)) if file is not None else ()
 
 
 def test_functions(path: str, text: str) -> list[Function]:

@@ -6,8 +6,9 @@ programs that import what they do not use, so there a module that is no longer n
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from tree_sitter import Node
 
@@ -22,6 +23,8 @@ _GO_STANDARD = {path.rpartition("/")[2]: path for path in (
     "maps", "math", "math/big", "math/bits", "net/url", "os", "path/filepath", "reflect", "regexp", "slices", "sort",
     "strconv", "strings", "sync", "sync/atomic", "time", "unicode", "unicode/utf8",
 )}  # fmt: skip
+_SCRIPTS = (".js", ".ts", ".tsx", ".jsx", ".mjs", ".cjs", ".mts", ".cts")
+_RELATIVE = re.compile(r"""(?:\brequire\s*\(|\bfrom\b|\bimport\b\s*\(?)\s*['"](\.{1,2}(?:/[^'"]*)?)['"]""")
 _STYLES = {"import_statement": "module", "export_statement": "module"}
 _BINDING = {"short_var_declaration": ("left",), "range_clause": ("left",)}  # beside all that has a name
 _REQUIRED = re.compile(r"=\s*(await\s+)?require\s*\(")
@@ -46,6 +49,19 @@ def with_imports(path: str, text: str, answer: Parsed) -> str:
         if (names := _names(node)) and names <= used and not names & _bound(file.root)
     ]
     return _inserted(file, text, missing, ("import_statement", "lexical_declaration", "variable_declaration"))
+
+
+def imported_files(path: str, text: str, known: Container[str]) -> frozenset[str]:
+    """The repository's own files that a JavaScript or TypeScript file imports, by paths relative to it."""
+    folder = posixpath.dirname(path)
+    found = set()
+    for match in _RELATIVE.finditer(text) if path.endswith(_SCRIPTS) else ():
+        base = posixpath.normpath(posixpath.join(folder, match[1]))
+        plain = re.sub(r"\.[cm]?js$", "", base)  # TypeScript imports its sources by the names of what they become
+        stems = [base, *(stem + suffix for stem in (base, plain) for suffix in _SCRIPTS)]
+        stems += [posixpath.normpath(f"{base}/index{suffix}") for suffix in _SCRIPTS]
+        found.update(next(([stem] for stem in stems if stem in known), []))
+    return frozenset(found)
 
 
 def _style(file: Parsed, path: str) -> str:

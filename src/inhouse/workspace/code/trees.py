@@ -25,6 +25,7 @@ _TYPES = frozenset({
     "class_declaration", "abstract_class_declaration", "class", "struct_item", "enum_item", "type_spec",
     "interface_declaration",
 })  # fmt: skip
+_MAX_SIZE, _MAX_LINE = 512 << 10, 5000  # characters of a file, and of one line
 _MAX_OUTLINE = 60  # lines of a type's own declaration
 
 
@@ -46,9 +47,9 @@ class Parsed:
 
 @lru_cache(maxsize=512)
 def parsed(path: str, text: str) -> Parsed | None:
-    """None for what is in none of these languages."""
+    """None for what is in none of these languages, or was written by a program: too large, or minified."""
     language = language_of(path)
-    if language not in LANGUAGES:
+    if language not in LANGUAGES or len(text) > _MAX_SIZE or max(map(len, text.split("\n"))) > _MAX_LINE:
         return None
     data = text.encode("utf-8", "surrogatepass")
     tree = parser(language)(data)

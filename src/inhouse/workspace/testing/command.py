@@ -6,12 +6,13 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from inhouse.errors import WorkspaceError
 from inhouse.workspace.files import is_test_file
+from inhouse.workspace.testing.selecting import selected
 
 TestKind = Literal["pytest", "unittest", "other"]
 
@@ -23,17 +24,22 @@ _PYTEST_OPTIONS = ("-vv", "--no-header", "--color=no", "--tb=short", "-p", "no:c
 class TestCommand:
     """A command that tells by its exit code whether the tests pass.
 
-    `argv` is a shell line (the user's own) or an argument list (found by us).
+    `argv` is a shell line (the user's own) or an argument list (found by us). `script` is what it runs where it is a
+    package manager's.
     """
 
     __test__ = False  # not a test itself, whatever pytest thinks of the name
 
     argv: str | tuple[str, ...]
     kind: TestKind
+    script: str = ""
 
     def only(self, tests: Sequence[str]) -> TestCommand | None:
         """The command for these tests alone; None when a single test cannot be asked for."""
-        if isinstance(self.argv, str) or self.kind == "other" or not tests:
+        if self.kind == "other":
+            argv = selected(self.argv, self.script, tests)
+            return replace(self, argv=argv) if argv is not None else None
+        if isinstance(self.argv, str) or not tests:
             return None
         if self.kind == "pytest":
             return TestCommand((*self.argv, *tests), self.kind)

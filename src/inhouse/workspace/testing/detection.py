@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inhouse.errors import WorkspaceError
@@ -101,17 +101,25 @@ def _why_no_python(pythons: Sequence[Path], probe: Probe, stand_in: Path | None)
     )
 
 
+def with_script(command: TestCommand, read: Callable[[str], str]) -> TestCommand:
+    """A user's command of a package manager with the script that it runs; any other as it is."""
+    words = command.argv.split() if isinstance(command.argv, str) else list(command.argv)
+    if command.kind == "other" and words[:1] and words[0] in (*_RUN_TESTS, "pnpm", "yarn") and "test" in words:
+        return replace(command, script=_test_script(read("package.json")))
+    return command
+
+
 def _other(known: frozenset[str], read: Callable[[str], str], probe: Probe) -> TestCommand | None:
     """The command of another language than Python."""
     if "package.json" in known and _has_test_script(read("package.json")):
         manager = _package_manager(known, read("package.json"))
         if not probe.has_program(manager):
             manager = "npm"  # which runs the script of the same name
-        return TestCommand(_RUN_TESTS.get(manager, (manager, "test")), "other")
+        return TestCommand(_RUN_TESTS.get(manager, (manager, "test")), "other", _test_script(read("package.json")))
     if "Cargo.toml" in known:
-        return TestCommand(("cargo", "test", "--offline"), "other")
+        return TestCommand(("cargo", "test", "--offline", "--no-fail-fast"), "other")
     if "go.mod" in known:
-        return TestCommand(("go", "test", "./..."), "other")
+        return TestCommand(("go", "test", "-v", "./..."), "other")
     return None
 
 
@@ -124,9 +132,14 @@ def _package_manager(known: frozenset[str], text: str) -> str:
 
 
 def _has_test_script(text: str) -> bool:
+    script = _test_script(text)
+    return bool(script) and _ECHO_NOTHING not in script
+
+
+def _test_script(text: str) -> str:
     scripts = _fields(text).get("scripts")
     script = scripts.get("test") if isinstance(scripts, dict) else None
-    return bool(script) and _ECHO_NOTHING not in str(script)
+    return str(script or "")
 
 
 def _fields(text: str) -> dict[str, object]:

@@ -1,0 +1,63 @@
+"""Single tests are asked for in each runner's own way."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from inhouse.workspace.testing.command import TestCommand, given_command
+from inhouse.workspace.testing.runners import named_failures
+
+
+@pytest.mark.parametrize(
+    ("line", "script", "tests", "wanted"),
+    [
+        ("go test ./...", "", ["TestTotal/two_values", "TestOk"], ["go", "test", "-run=^(TestOk|TestTotal)$", "./..."]),
+        ("cargo test --offline", "", ["tests::adds"], ["cargo", "test", "--offline", "--", "--exact", "tests::adds"]),
+        ("npx jest", "", ["total › adds (two)"], ["npx", "jest", "-t", r"^(total adds \(two\))$"]),
+        ("npm test --silent", "jest", ["first"], ["npm", "test", "--silent", "--", "-t", "^(first)$"]),
+        ("yarn test", "mocha t", ["a > b"], ["yarn", "test", "-g", "^(a b)$"]),
+        (
+            "pnpm test", "vitest run", ["t/a.test.ts > total > adds"],
+            ["pnpm", "test", "t/a.test.ts", "-t", "^(total adds)$"],
+        ),
+        ("npx ava", "", ["t/ava.js"], ["npx", "ava", "t/ava.js"]),
+        (
+            "npm test", "node --test test/", ["outer > inner"],
+            ["node", "--test", "--test-name-pattern=^outer$", "--test-name-pattern=^inner$", "test/"],
+        ),
+    ],
+)  # fmt: skip
+def test_each_runner_is_asked_in_its_own_way(line: str, script: str, tests: list[str], wanted: list[str]) -> None:
+    some = TestCommand(line, "other", script).only(tests)
+    assert some is not None
+    assert list(some.argv) == wanted
+
+
+@pytest.mark.parametrize("line", ["make check", "cd a && go test ./...", "CI=1 npx jest", "npm test", "node test.js"])
+def test_what_is_not_known_is_not_guessed(line: str) -> None:
+    assert given_command(line).only(["total"]) is None
+
+
+def test_go_is_not_asked_for_files() -> None:
+    assert given_command("go test ./...").only(["money/money_test.go"]) is None
+
+
+def test_node_runs_the_test_that_is_asked_for_and_no_other(tmp_path: Path) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    (tmp_path / "a.test.js").write_text(
+        "const { test, describe, it } = require('node:test');\n"
+        "test('one (1)', () => { throw new Error('first'); });\n"
+        "describe('many', () => { it('two', () => { throw new Error('second'); }); it('three', () => {}); });\n"
+    )
+    for wanted, said in (("one (1)", "first"), ("many > two", "second")):
+        some = TestCommand(("node", "--test", "a.test.js"), "other").only([wanted])
+        assert some is not None
+        ran = subprocess.run(some.argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+        (failure,) = named_failures(ran.stdout)
+        assert failure.id == wanted
+        assert said in failure.text
