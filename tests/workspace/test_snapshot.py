@@ -154,3 +154,13 @@ def test_what_somebody_else_writes_counts_as_changed(root: Path, snapshot: Snaps
     (root / "pkg/new.py").write_text("N = 1\n")
     snapshot.restore()
     assert everything(root) == before
+
+
+def test_what_compilers_keep_stays(root: Path, snapshot: Snapshot) -> None:
+    snapshot.restore()
+    (root / "pkg/.inhouse-build/go").mkdir(parents=True)
+    (root / "pkg/.inhouse-build/go/object").write_bytes(b"compiled")
+    (root / "pkg/built").write_bytes(b"compiled")
+    snapshot.restore()
+    assert (root / "pkg/.inhouse-build/go/object").read_bytes() == b"compiled"
+    assert not (root / "pkg/built").exists()

@@ -17,6 +17,7 @@ from inhouse.workspace import Runner, Sandbox, Unconfined
 from inhouse.workspace.checkout import Checkout, Patch
 from inhouse.workspace.environment import candidates, open_runner, prober
 from inhouse.workspace.files import is_program_file, is_test_file, read_text
+from inhouse.workspace.snapshot import BUILT
 from inhouse.workspace.testing import coverage
 from inhouse.workspace.testing.calls import CallNotes, Calls
 from inhouse.workspace.testing.command import TestCommand, given_command
@@ -202,10 +203,10 @@ def open_harness(
     if place != checkout.repository:
         paths.append(str(place))  # an editable install would otherwise lead back to the user's own files
     environment = {"PYTHONPATH": os.pathsep.join(paths)} if paths else {}
-    if "go.mod" in checkout.paths:  # what is compiled once serves all runs; Go's own cache cannot be written to
-        environment["GOCACHE"] = str(place / ".inhouse-go-cache")
+    if "go.mod" in checkout.paths:  # what is compiled once serves all runs
+        environment["GOCACHE"] = str(place / BUILT / "go")
     if "Cargo.toml" in checkout.paths:
-        environment["RUST_BACKTRACE"] = "1"
+        environment |= {"RUST_BACKTRACE": "1", "CARGO_TARGET_DIR": str(place / BUILT / "cargo")}
     notes = CallNotes(folder, checkout.root, place)
     outcomes = OutcomeNotes(folder / "outcomes", checkout.root, place)
     return Harness(checkout, runner, place, command, notes, outcomes, environment, timeout, notice=notice)

@@ -27,6 +27,8 @@ _TICK_NS = 20_000_000  # of the coarsest usual clock, twice
 
 _Stamp = tuple[int, int]  # inode, time of status change
 
+BUILT = ".inhouse-build"  # a folder in which compilers keep what serves the next run too; it stays
+
 
 @dataclass(frozen=True)
 class _File:
@@ -125,7 +127,7 @@ class Snapshot:
                         waiting.append(f"{path}/")
                     elif self._is_same(path):
                         kept.add(path)
-                    elif path != ".git":
+                    elif path != ".git" and entry.name != BUILT:
                         self._forget(path)
                         remove_tree(self._root / path)
         return kept
