@@ -9,6 +9,7 @@ import pytest
 from shop import Repository, text_of
 
 from inhouse.repair import events
+from inhouse.workspace.toolchains import UserEnvironment
 
 SUMS = """\
 'use strict';
@@ -143,3 +144,25 @@ def test_a_go_method_that_panics_is_repaired(tmp_path: Path, scratch: Path) -> N
     assert repository.requests[0].prefill.endswith("func (s *Schedule) Day(days []int) int {\n")
     assert "+\treturn days[s.Every%len(days)]\n" in result.diff
     assert "index out of range" in text_of(repository.requests[0].messages)
+
+
+def test_a_rust_function_is_repaired_and_its_tests_stay(tmp_path: Path, scratch: Path) -> None:
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        pytest.skip("cargo is not installed")
+    repository = Repository(tmp_path / "repository")
+    repository.write("Cargo.toml", '[package]\nname = "sums"\nversion = "0.1.0"\nedition = "2021"\n')
+    repository.write(
+        "src/lib.rs",
+        "/// The one at a place, from the end where it is negative.\npub fn pick(xs: &[i32], at: i32) -> i32 {\n"
+        "    xs[at as usize]\n}\n\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn picks() {\n"
+        "        assert_eq!(super::pick(&[1, 2], -1), 2);\n    }\n}\n",
+    )
+    commit(repository)
+    answer = "    let length = xs.len() as i32;\n    xs[((at + length) % length) as usize]\n}\n"
+    user = UserEnvironment(Path.home(), (Path(cargo).parent, Path("/usr/bin"), Path("/bin")))
+    problem = "pick panics for places from the end."
+    result = repository.fix([answer], test="cargo test --offline", problem=problem, user=user)
+    assert result.status == "verified"
+    assert repository.requests[0].prefill.endswith("pub fn pick(xs: &[i32], at: i32) -> i32 {\n")
+    assert "assert_eq" not in result.diff
