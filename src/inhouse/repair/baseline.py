@@ -52,10 +52,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Baseline:
-    """How the tests end before any edit, those set apart left out, and the harness that leaves them out hereafter."""
+    """How the tests end before any edit, those set apart left out, and the harness that leaves them out hereafter.
+
+    `named` are the failing tests that the problem's text names: those must pass, whatever others of another cause do.
+    """
 
     harness: Harness
     report: TestReport
+    named: frozenset[str]
 
 
 def measured(harness: Harness, problem: str, choice: Choice, deadline: float, on_event: OnEvent) -> Baseline:
@@ -77,14 +81,13 @@ def measured(harness: Harness, problem: str, choice: Choice, deadline: float, on
     harness = replace(harness, limits=_limits(first))
     apart |= _flaky(harness, first, apart.keys(), deadline)
     apart |= _chosen(first, choice, apart.keys())
-    if not choice.only:
-        apart |= _unmentioned(first, problem, apart.keys())
     report = without(first, apart)
     nothing_passed = not any(test.outcome == "passed" for test in first.tests.values())
     if report.passed and reasons and nothing_passed:
         _refuse(_of_own(first, reasons, harness), on_event)
     ordered = sorted(report.failures, key=lambda failure: -_explained(failure, problem))
-    return Baseline(replace(harness, apart=apart), replace(report, failures=tuple(ordered)))
+    named = frozenset(failure.id for failure in ordered if _named(failure, problem))
+    return Baseline(replace(harness, apart=apart), replace(report, failures=tuple(ordered)), named)
 
 
 def _refuse(found: Diagnosis, on_event: OnEvent) -> None:
@@ -161,19 +164,6 @@ def _chosen(first: TestReport, choice: Choice, apart: Iterable[str]) -> dict[str
 
 def _matches(id: str, patterns: Sequence[str]) -> bool:
     return bool(id) and any(pattern and pattern.removeprefix("./").rstrip("/") in id for pattern in patterns)
-
-
-def _unmentioned(first: TestReport, problem: str, apart: Iterable[str]) -> dict[str, str]:
-    """Where the problem names some of the failing tests, those decide."""
-    rest = [failure for failure in first.failures if failure.id not in frozenset(apart)]
-    named = {failure.id for failure in rest if _named(failure, problem)}
-    if not named:
-        return {}
-    return {
-        failure.id: f"not among the tests that the problem names: {failure.reason}"
-        for failure in rest
-        if failure.id not in named
-    }
 
 
 def _named(failure: Failure, problem: str) -> bool:

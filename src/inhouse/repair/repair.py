@@ -28,7 +28,7 @@ from inhouse.workspace.code.imports import imported_files
 from inhouse.workspace.files import is_test_file
 from inhouse.workspace.overview import overview
 from inhouse.workspace.testing.calls import Calls
-from inhouse.workspace.testing.report import Failure, TestReport
+from inhouse.workspace.testing.report import Failure, TestReport, without
 from inhouse.workspace.toolchains import UserEnvironment
 
 Status = Literal["verified", "partial", "reproduced", "agreed", "nothing_fails", "no_patch"]
@@ -139,7 +139,9 @@ class _Work:
                 return self._ended("agreed", said, before, interview.attempts, patch)
             said = f"{_nothing_shown(before, drafted, interview.attempts - drafted)}; {_ADD_A_TEST}"
             return self._ended("nothing_fails", said, before, interview.attempts)
-        patch, after = _repair(harness, search, interview, task, before, budget.deadline, self.on_event)
+        patch, after = _repair(
+            harness, search, interview, task, before, self.baseline.named, budget.deadline, self.on_event
+        )  # fmt: skip
         return self._judged(patch, before, after, interview, harness, found)
 
     def _judged(
@@ -240,6 +242,7 @@ def _repair(
     interview: Interview,
     task: _Task,
     before: TestReport,
+    named: frozenset[str],
     deadline: float,
     on_event: OnEvent,
 ) -> tuple[Patch, TestReport]:
@@ -256,7 +259,29 @@ def _repair(
         if found is None:
             break
         patch, before = found.patch, found.outcome
+        if named and not named & before.failing:
+            before = without(before, _of_another_cause(before, evidence.calls, texts, patch))
     return patch, before
+
+
+def _of_another_cause(after: TestReport, calls: Calls, texts: Mapping[str, str], patch: Patch) -> dict[str, str]:
+    """The tests still failing that run nothing of what a patch changed, once those that the problem names pass.
+
+    `calls` and `texts` are of the program before the patch. Empty where one of them cannot be told: then it counts.
+    """
+    changed = set()
+    for path, text in patch.items():
+        new = {function.name: function.text(text) for function in functions.functions(path, text)}
+        for function in functions.functions(path, texts[path]):
+            if new.get(function.name) != function.text(texts[path]):
+                changed.add((path, function.first))
+    found = {}
+    for failure in after.failures:
+        ran = calls.covered.get(f"{failure.id.split('::')[0]}::{failure.name}")
+        if not changed or ran is None or ran & changed:
+            return {}
+        found[failure.id] = f"not among the tests that the problem names: {failure.reason}"
+    return found
 
 
 def _agreed(harness: Harness, search: Search, task: _Task, before: TestReport, voters: int, on_event: OnEvent) -> Patch:
