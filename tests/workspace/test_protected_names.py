@@ -45,7 +45,7 @@ def test_a_command_changes_none_that_is_there(kind: Kind, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", EVERY)
 def test_a_command_makes_none_that_stays(kind: Kind, tmp_path: Path) -> None:
-    """At the top they cannot come to be; deeper in the tree they have another name when the command has ended."""
+    """At the top they cannot come to be (but .npmrc); elsewhere they have another name when the command has ended."""
     root = tmp_path / "w"
     (root / "deep").mkdir(parents=True)
     (root / "deep" / "a.py").write_text("")
@@ -86,7 +86,7 @@ def test_what_a_crash_left_goes_and_what_is_the_users_stays(tmp_path: Path) -> N
 
     with protected(tmp_path):
         held = sorted(path.name for path in tmp_path.iterdir())
-        assert held == NAMES
+        assert held == [name for name in NAMES if name != ".npmrc"]
     assert list(tmp_path.iterdir()) == []
     (tmp_path / ".npmrc").write_text("")
     with protected(tmp_path):

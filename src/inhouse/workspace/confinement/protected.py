@@ -2,7 +2,7 @@
 
 Git runs hooks and what its configuration names; shells, editors and assistants run start-up files of a folder: the
 names are in `protected_names`. What exists of them, anywhere in the tree, is laid read-only over itself. What does not
-is held at the top by an empty read-only folder (or file) while commands run, so that it cannot come to be; that goes
+is held at the top by an empty read-only folder while commands run, so that it cannot come to be; that goes
 when the last command has ended. Deeper in the tree it can be made, and is set aside afterwards, as are repositories.
 Sockets are covered: behind one there may be a server of the user's.
 
@@ -27,11 +27,11 @@ from pathlib import Path
 from inhouse.errors import SandboxError
 from inhouse.workspace.protected_names import PROTECTED_NAMES
 
-NAMES = tuple(sorted(PROTECTED_NAMES))
-_FILES = frozenset({".npmrc"})  # which some package managers cannot bear as a folder
+NAMES = (".git", *sorted(PROTECTED_NAMES - {".git"}))
+_NOT_HELD = frozenset({".npmrc"})  # which package managers cannot bear as a folder: what is made is set aside
 SET_ASIDE = ".set-aside"
 _INDEX = "index.json"
-_HOLDER, _FILE_HOLDER = 0o555, 0o404  # the modes by which a holder is known when a crash has left it
+_HOLDER = 0o555  # the mode by which a holder is known when a crash has left it
 _HOOKS_PATH = re.compile(r"^\s*hookspath\s*=\s*\"?([^\"\n]+?)\"?\s*$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -77,7 +77,7 @@ def survey(root: Path) -> Survey:
             for entry in entries:
                 path = f"{here}{entry.name}"
                 names.add(entry.name)
-                if entry.name == ".git" or (here and entry.name in PROTECTED_NAMES):
+                if entry.name == ".git" or _is_set_aside(here, entry.name):
                     repositories[path] = _identity(root, path)
                 if entry.is_dir(follow_symlinks=False):
                     inside.append(f"{path}/")
@@ -99,13 +99,14 @@ def protected(root: Path) -> Iterator[Protection]:
     before = survey(root)
     links = {name: os.readlink(root / name) for name in NAMES if (root / name).is_symlink()}
     with _shared_lock(root) as lock:
-        held = tuple(name for name in _wanted(root) if _hold(root / name))
+        held = tuple(name for name in _wanted(root) if name not in _NOT_HELD and _hold(root / name))
         try:
             yield Protection(_existing(root, before, held), held, before.sockets)
         finally:
             if _is_last(lock):
                 for name in held:
-                    _release(root / name)
+                    with contextlib.suppress(OSError):  # no longer ours: not empty, or gone
+                        (root / name).rmdir()
             _restore_links(root, links)
             set_aside(root, before, held)
 
@@ -244,18 +245,12 @@ def _hook_folders(root: Path) -> list[str]:
 
 
 def _hold(path: Path) -> bool:
-    """Make an empty folder or file at `path`. True when it is there by us; a read-only workspace needs none."""
+    """Make an empty folder at `path`. True when it is there by us; a workspace that is not writable needs none."""
     try:
-        if path.name in _FILES:
-            path.touch(mode=_FILE_HOLDER, exist_ok=False)
-            path.chmod(_FILE_HOLDER)
-        else:
-            path.mkdir(mode=_HOLDER)
-            path.chmod(_HOLDER)
+        path.mkdir(mode=_HOLDER)
+        path.chmod(_HOLDER)
     except FileExistsError:
         status = path.lstat()
-        if stat.S_ISREG(status.st_mode):
-            return path.name in _FILES and stat.S_IMODE(status.st_mode) == _FILE_HOLDER and not status.st_size
         if not stat.S_ISDIR(status.st_mode) or stat.S_IMODE(status.st_mode) != _HOLDER:
             return False
         return not any(path.iterdir())
@@ -264,13 +259,9 @@ def _hold(path: Path) -> bool:
     return True
 
 
-def _release(path: Path) -> None:
-    """Remove a holder, unless it is no longer ours: not empty, or gone."""
-    with contextlib.suppress(OSError):
-        if path.name not in _FILES:
-            path.rmdir()
-        elif _hold(path):
-            path.unlink()
+def _is_set_aside(folder: str, name: str) -> bool:
+    """Whether what a command makes of such a name is set aside: it is not held in this folder ("": the top)."""
+    return name in PROTECTED_NAMES and (bool(folder) or name in _NOT_HELD)
 
 
 def _existing(root: Path, before: Survey, held: tuple[str, ...]) -> tuple[str, ...]:
