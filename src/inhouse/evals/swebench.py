@@ -124,6 +124,9 @@ def require_clones(instances: Iterable[Instance], folder: Path) -> None:
         raise ParameterError(f"{folder} has no clone of {', '.join(missing)}; make {len(missing)}: {commands}")
 
 
+_FETCHING = {"GIT_ALLOW_PROTOCOL": "https:file"}  # otherwise git is not let fetch anything
+
+
 def clone(repo: str, folder: Path) -> Path:
     """Fetch a repository, OWNER/NAME, with all its history and without a working tree. Raises DownloadError."""
     target = folder / repo.replace("/", "__")
@@ -131,7 +134,7 @@ def clone(repo: str, folder: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)  # git does not go on with a clone that was interrupted
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        git(folder, "clone", "--bare", "--quiet", _url(repo), partial.name)
+        git(folder, "clone", "--bare", "--quiet", _url(repo), partial.name, variables=_FETCHING)
     except WorkspaceError as error:
         raise DownloadError(
             f"cannot clone {_url(repo)} ({error}): check the network, or put a clone at {target} in another way"
