@@ -302,6 +302,8 @@ def test_a_repository_without_tests_is_an_error(shop: Repository) -> None:
 def test_events_are_json(shop: Repository) -> None:
     shop.fix([WRONG, RIGHT])
     lines = [json.loads(json.dumps(as_json(event))) for event in shop.events]
-    assert [line["event"] for line in lines] == ["prepared", "tested", "located", "asked", "tried", "asked", "tried"]
+    assert [line["event"] for line in lines] == [
+        "prepared", "tested", "located", "asked", "judged", "tried", "asked", "judged", "tried",
+    ]  # fmt: skip
     assert lines[0]["confined"] is True
     assert lines[-1]["verdict"] == "verified"
