@@ -370,7 +370,7 @@ def test_nothing_is_planted(world: World, attempt: str, kind: Kind, tmp_path: Pa
     sandbox = kind.sandbox(root, readable=python_paths(PYTHON), environment={"GIT_CONFIG_NOSYSTEM": "1"})
     sandbox.run(world.fill(attempt), timeout=30)
     assert {path: path.read_bytes() for path in root.glob(".git/**/*") if path.is_file()} == before
-    assert [name for name in NAMES if os.path.lexists(root / name)] == [".git", ".envrc"]
+    assert {name for name in NAMES if os.path.lexists(root / name)} == {".git", ".envrc"}
     assert (root / ".envrc").read_text() == "# the user's\n"
     # What the user does next: git in every folder, as a prompt would.
     for folder in (path for path in (root, *root.rglob("*")) if path.is_dir() and ".git" not in path.parts):
