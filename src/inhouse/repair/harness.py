@@ -28,7 +28,9 @@ from inhouse.workspace.testing.run import run_tests
 from inhouse.workspace.testing.runners import go_modules
 from inhouse.workspace.toolchains import Toolchains, UserEnvironment, find_toolchains
 
-QUICK = 4.0  # seconds; a suite that takes longer is tried on the failing tests first
+QUICK = 1.0  # seconds; a suite that takes longer is tried on failing tests first
+_TRIED_FIRST = 4  # failing tests
+_TRACED = 40.0  # seconds; of a suite that takes longer the failing tests alone are traced
 _SLOWEST_CANDIDATE = 5  # times as long as the unchanged program took: more is a loop without end
 _MAX_PROGRAM_FILES = 2000
 _FEW = 5  # tests that may newly fail and be looked at again: more are no accident
@@ -89,13 +91,14 @@ class Harness:
             return ""
 
     def test(self, patch: Patch, before: TestReport, deadline: float) -> TestReport:
-        """The outcome with a patch on the user's files. Of a slow suite the tests that failed run first, alone."""
+        """The outcome with a patch on the user's files. Of a slow suite some tests that failed run first, alone."""
         self.put(patch)
         quicker = replace(self, timeout=min(self.timeout, max(10.0, _SLOWEST_CANDIDATE * before.seconds)))
-        some = self.command.only(sorted(before.failing)) if before.seconds > QUICK else None
-        if some is not None and "" not in before.failing:
+        chosen = _spread(sorted(before.failing), _TRIED_FIRST)
+        some = self.command.only(chosen) if before.seconds > QUICK and "" not in chosen else None
+        if some is not None:
             first = quicker.run(some, deadline)
-            if not first.passed and not first.failing < before.failing:
+            if not first.passed and not first.failing < frozenset(chosen):
                 return first
             self.put(patch)
         return quicker._settled(patch, quicker.run(self.command, deadline), before, deadline)
@@ -127,7 +130,7 @@ class Harness:
         if given := self.environment.get("PYTHONPATH"):
             variables["PYTHONPATH"] += os.pathsep + given
         command = self.command
-        if before.seconds > 10 * QUICK:  # passing tests only tell what is innocent; that may cost too much
+        if before.seconds > _TRACED:  # passing tests only tell what is innocent; that may cost too much
             command = self.command.only(sorted(before.failing)) or command
         self.run(command, deadline, variables)
         calls, modules = self.notes.read(), go_modules(root, self.checkout.paths)
@@ -157,6 +160,13 @@ class Harness:
             return self.checkout.text(path) if path in self.checkout.paths and is_test_file(path) else ""
         except WorkspaceError:
             return ""
+
+
+def _spread(tests: Sequence[str], count: int) -> list[str]:
+    """So many of the tests, evenly spread: neighbours often fail for one reason."""
+    if len(tests) <= count:
+        return list(tests)
+    return [tests[round(at * (len(tests) - 1) / (count - 1))] for at in range(count)]
 
 
 def is_repaired(after: TestReport, before: TestReport) -> bool:

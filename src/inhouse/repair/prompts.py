@@ -31,6 +31,9 @@ _PYTHON = "```python\n"  # of tests that are written for the user
 _MAX_CALLS = 6  # shown of a suspect
 _MAX_NEIGHBOURS = 6  # functions shown by their signature
 _MAX_PROBLEM = 4000  # characters
+_MAX_MESSAGE = 1500  # characters of what a failure says
+_MAX_AROUND = 1600  # characters of neighbours, and of a class
+_MAX_TEST = 30  # lines of a failing test that are shown
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,18 @@ class Earlier:
     result: str
 
 
+def excerpt(text: str, line: int | None) -> str:
+    """A test's source as far as one needs it who knows that it fails at `line` (from 1; None: unknown)."""
+    lines = text.rstrip().split("\n")
+    if len(lines) <= _MAX_TEST:
+        return text
+    last = min(len(lines), (line or _MAX_TEST) + 2)
+    head = next((at for at, one in enumerate(lines) if one.lstrip().startswith(("def ", "async def "))), 0) + 1
+    first = max(head, last - _MAX_TEST + head)
+    between = ["    ..."] if first > head else []
+    return "\n".join([*lines[:head], *between, *lines[first:last]])
+
+
 def shared(problem: str, failures: Sequence[tuple[Failure, str]], overview: str = "") -> str:
     """The part that all requests begin with; each failure comes with the source of its test ("" when unknown).
 
@@ -60,9 +75,8 @@ def shared(problem: str, failures: Sequence[tuple[Failure, str]], overview: str 
     for failure, test in failures:
         if test:
             parts.append(f"This test fails:\n{_fenced(test, _language_of(failure))}")
-        parts.append(
-            f"It says:\n{_fenced(failure.message, '')}" if test else f"The tests say:\n{_fenced(failure.message, '')}"
-        )
+        said = _fenced(failure.message[:_MAX_MESSAGE], "")
+        parts.append(f"It says:\n{said}" if test else f"The tests say:\n{said}")
     return "\n\n".join(parts)
 
 
@@ -181,15 +195,22 @@ def _surroundings(suspect: Suspect, texts: Mapping[str, str]) -> list[str]:
     function = _function(suspect, text)
     parts = []
     if around := _neighbours(function, texts):
-        parts.append(f"Available in the program:\n{_fenced(around, language)}")
+        parts.append(f"Available in the program:\n{_fenced(_cut(around), language)}")
     outline = functions.class_outline(suspect.path, text, function.owner, function.short_name) if function.owner else ""
     if outline:
-        parts.append(f"The class:\n{_fenced(outline, language)}")
+        parts.append(f"The class:\n{_fenced(_cut(outline), language)}")
     if suspect.calls:
         parts.append(
             f"During the failing test `{suspect.name}` was called like this:\n{_fenced(_calls(suspect.calls), '')}"
         )
     return parts
+
+
+def _cut(text: str) -> str:
+    """The lines of a text up to the size that is shown."""
+    if len(text) <= _MAX_AROUND:
+        return text
+    return text[:_MAX_AROUND].rpartition("\n")[0] + "\n..."
 
 
 def _code(suspect: Suspect, text: str) -> str:

@@ -322,7 +322,9 @@ def _test_source(harness: Harness, failure: Failure) -> str:
         text = harness.test_text(path)
         for function in functions.test_functions(path, text):
             if failure.name and failure.name in (function.short_name, function.name):
-                return function.text(text)
+                line = next((place.line for place in reversed(failure.places) if place.path == path), None)
+                inside = line is not None and function.first <= line <= function.last
+                return prompts.excerpt(function.text(text), line - function.first + 1 if line and inside else None)
     return _around(harness, failure)
 
 
