@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from inhouse.client.types import Message
 from inhouse.repair import answer_grammar, line_edits
@@ -228,24 +229,26 @@ def _function(suspect: Suspect, text: str) -> Function:
 
 def _neighbours(function: Function, texts: Mapping[str, str]) -> str:
     """Signatures of the program's functions that the suspect calls, and the constants of its module that it uses."""
-    found = []
+    found: dict[str, None] = {}
     text = texts[function.path]
     lines = lines_of(text)
     for names, first, last in functions.declared(function.path, text):
         if function.mentions.intersection(names):
-            found.append("\n".join(lines[first - 1 : last]))
-    own = functions.functions(function.path, text)
-    beside = [functions.outline(function.path, text, f) for f in own if f.owner is None]
+            found["\n".join(lines[first - 1 : last])] = None
     mark = "#" if function.path.endswith(".py") else "//"
-    for path, other in texts.items():
-        for near in functions.functions(path, other):
-            same_class = near.owner is not None and near.owner == function.owner
-            if near.short_name in function.mentions and not same_class and near.name != function.name:
-                outlined = functions.outline(path, other, near)
-                found.append(f"{mark} {path}: {near.owner}\n{outlined}" if near.owner else f"{mark} {path}\n{outlined}")
-    shown = functions.outline(function.path, text, function)
-    found += [f"{mark} {function.path}\n{outlined}" for outlined in beside if outlined != shown]
-    return "\n".join(list(dict.fromkeys(found))[:_MAX_NEIGHBOURS])
+    own = functions.functions(function.path, text)
+    others = (near for path in texts if path != function.path for near in functions.functions(path, texts[path]))
+    for near in chain((f for f in own if f.short_name in function.mentions), others, own):
+        if len(found) >= _MAX_NEIGHBOURS:
+            break
+        same_class = near.owner is not None and near.owner == function.owner
+        mentioned = near.short_name in function.mentions or (near.path == function.path and near.owner is None)
+        if mentioned and not same_class and near.name != function.name:
+            outlined = functions.outline(near.path, texts[near.path], near)
+            found[
+                f"{mark} {near.path}: {near.owner}\n{outlined}" if near.owner else f"{mark} {near.path}\n{outlined}"
+            ] = None
+    return "\n".join(list(found)[:_MAX_NEIGHBOURS])
 
 
 def _users(suspect: Suspect, text: str) -> str:

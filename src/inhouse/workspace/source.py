@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import copy
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from inhouse.workspace.lines import line_number, lines_of, margin
 
@@ -38,13 +40,18 @@ class Function:
 
 def functions(path: str, source: str) -> list[Function]:
     """Top-level functions and methods, in order (nested ones belong to theirs); none of a file that does not parse."""
+    return list(_functions(path, source))
+
+
+@lru_cache(maxsize=4096)
+def _functions(path: str, source: str) -> tuple[Function, ...]:
     tree = parse(source)
     if tree is None:
-        return []
-    return [
+        return ()
+    return tuple(
         Function(path, name, first_line(node), node.end_lineno or node.lineno, mentioned(node))
         for name, node in _walk(tree, "")
-    ]
+    )
 
 
 def dedented(lines: list[str]) -> list[str]:
@@ -109,8 +116,9 @@ def imported_modules(source: str) -> frozenset[str]:
     return frozenset(found)
 
 
+@lru_cache(maxsize=512)
 def parse(source: str) -> ast.Module | None:
-    """The syntax tree; None for what is not Python (or breaks the parser)."""
+    """The syntax tree, not to be changed, as it is kept; None for what is not Python (or breaks the parser)."""
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -133,6 +141,7 @@ def without_comments(source: str) -> str | None:
     tree = parse(source)
     if tree is None:
         return None
+    tree = copy.deepcopy(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | FunctionNode) and node.body and _is_docstring(node.body[0]):
             node.body[0] = ast.Pass()

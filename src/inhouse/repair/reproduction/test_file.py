@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -141,7 +142,7 @@ def drafted(suspect: Suspect, answer: str, texts: Mapping[str, str], test_texts:
 
 def assertion(text: str, line: int | None) -> str:
     """What a draft holds to be true at a line: its assertion, with the names that were given values put in."""
-    tree = source.parse(text)
+    tree = copy.deepcopy(source.parse(text))  # names in it are replaced
     test = next((node for node in tree.body if isinstance(node, source.FunctionNode)), None) if tree else None
     if test is None:
         return ""
