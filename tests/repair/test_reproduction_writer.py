@@ -20,7 +20,8 @@ ALIKE = "more():\n    prices = [1, 2]\n    assert total(prices) == 3\n"
 OTHER = "other():\n    assert total([4, 4]) == 8\n"
 PASSES = "less():\n    assert total([1, 2]) == 2\n"
 ISSUE = "The sum of total is too small."
-QUOTED = "total([1, 2]) gives 2 instead of 3."
+STATED = "total([1, 2]) gives 2 instead of 3."
+QUOTED = "total([1, 2]) is wrong: 1 and 2 are 3."
 
 
 @pytest.fixture
@@ -136,6 +137,45 @@ def test_what_most_drafts_agree_on_comes_first(shop: Repository) -> None:
     assert result.reproduction is not None
     assert "total([4, 4]) == 8" in result.reproduction.text
     assert (result.reproduction.agreed, result.reproduction.drafts) == (3, 5)
+
+
+def test_what_the_report_states_is_the_test_word_for_word_and_no_model_is_asked_for_one(shop: Repository) -> None:
+    result = shop.fix([WRONG, RIGHT], problem=STATED, drafts=8)
+    assert (result.status, result.attempts) == ("reproduced", 2)
+    assert result.reproduction is not None
+    assert "    assert total([1, 2]) == 3\n" in result.reproduction.text
+    assert (result.reproduction.source, result.reproduction.drafts) == ("report", 0)
+    assert "what the report states" in result.reason
+
+
+EVENS = """\
+def evens(n):
+    \"\"\"The even numbers below n.\"\"\"
+    for i in range(n - 2):
+        if i % 2 == 0:
+            yield i
+"""
+NO_EVENS = "from shop.prices import evens\n\n\ndef test_evens():\n    assert list(evens(1)) == []\n"
+
+
+def test_a_generator_is_listed_as_in_the_report_and_stays_a_generator(shop: Repository) -> None:
+    shop.write("shop/prices.py", EVENS)
+    shop.write("tests/test_prices.py", NO_EVENS)
+    listed, right = "    return [0, 2, 4][: n // 2]\n", "    if n > 1:\n        yield from range(0, n, 2)\n"
+    result = shop.fix([listed, right], problem="list(evens(5)) gives [0, 2] instead of [0, 2, 4]", drafts=8)
+    assert result.reproduction is not None
+    assert "assert list(evens(5)) == [0, 2, 4]\n" in result.reproduction.text
+    assert shop.tried() == ["failed", "verified"]
+    first = next(event for event in shop.events if isinstance(event, events.Tried))
+    assert "no longer be a generator" in first.detail
+
+
+def test_a_draft_that_fails_for_every_patch_is_refused(shop: Repository) -> None:
+    shop.write("shop/prices.py", EVENS)
+    shop.write("tests/test_prices.py", NO_EVENS)
+    shop.fix([" == [0, 2, 4]\n", " == [0, 2]\n"], problem="evens(5) is wrong, 4 is left out of 0, 2, 4", drafts=2)
+    assert verdicts(shop) == ["mistaken", "mistaken"]
+    assert "every patch" in next(event.detail for event in shop.events if isinstance(event, events.Drafted))
 
 
 def test_a_call_that_the_problem_quotes_begins_the_test_and_its_words_need_no_second_draft(shop: Repository) -> None:

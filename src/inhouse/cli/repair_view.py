@@ -97,11 +97,10 @@ class RepairView:
             case Drafted():
                 self._line(self._drafted(event))
             case Reproduction():
-                of = f"{event.agreed} of {event.drafts} drafts agree"
+                of = f"written by the model ({event.agreed} of {event.drafts} drafts agree)"
+                of = of if event.source == "model" else "what the report states"
                 says = next(iter(event.says.splitlines()), "")
-                self._line(
-                    f"[yellow]reproduction[/], written by the model ({of}): {escape(event.path)}: {escape(says)}"
-                )
+                self._line(f"[yellow]reproduction[/], {of}: {escape(event.path)}: {escape(says)}")
             case Noted():
                 self._line(f"[yellow]![/] {escape(event.text)}")
 

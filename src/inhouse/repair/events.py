@@ -117,9 +117,9 @@ class Drafted:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The test of the model's, a new file, that the verdict rests on: it fails now, and `says` how.
+    """The test, a new file, that the verdict rests on: it fails now, and `says` how.
 
-    `agreed` of the `drafts` that were asked for assert the same.
+    Its assertion is the report's own or the model's; then `agreed` of the `drafts` that were asked for assert the same.
     """
 
     path: str
@@ -127,6 +127,7 @@ class Reproduction:
     says: str
     agreed: int
     drafts: int
+    source: Literal["report", "model"] = "model"
 
 
 Event: TypeAlias = Prepared | Tested | Diagnosed | Located | Asked | Judged | Tried | Noted | Drafted | Reproduction

@@ -161,7 +161,8 @@ class _Work:
             return self._ended("no_patch", _why_not(interview), after, made, found=found)
         others = f"; {_listed(after.apart)} still fail, as before" if after.apart else ""
         if found is not None:
-            said = f"with this patch a test passes that the model wrote ({found.path}), and so do all others{others}"
+            whose = "that the model wrote" if found.source == "model" else "of what the report states"
+            said = f"with this patch a test passes {whose} ({found.path}), and so do all others{others}"
             return self._ended("reproduced", said, after, made, {**patch, **harness.added}, before.failing, found)
         said = "the tests pass with this patch" if not others else f"the tests that decide pass with this patch{others}"
         return self._ended("verified", said, after, made, patch, before.failing)

@@ -19,6 +19,7 @@ from inhouse.repair.events import Asked, Judged, OnEvent, Tried, Verdict
 from inhouse.repair.harness import Harness, is_better, is_repaired
 from inhouse.repair.localise import Suspect, shifted
 from inhouse.repair.prompts import Earlier
+from inhouse.repair.result_kinds import kind_changed
 from inhouse.repair.strategy import Question, Round
 from inhouse.workspace.checkout import Patch
 from inhouse.workspace.code import functions
@@ -201,6 +202,8 @@ class Search:
         if key in self._seen:
             return "repeated", "this version has been tried", None
         self._seen.add(key)
+        if self._harness.added and (changed := _kind_changed(case, suspect, text)):
+            return "failed", changed, None
         patch = {**case.base, suspect.path: text}
         after = self._harness.test(patch, case.before, self._interview.budget.deadline)
         repaired, better = is_repaired(after, case.before), is_better(after, case.before)
@@ -215,6 +218,13 @@ class Search:
         if now is not None:
             record.earlier.append(Earlier(prompts.suspect_text(now, text), detail))
         return verdict, detail, None
+
+
+def _kind_changed(case: Case, suspect: Suspect, text: str) -> str:
+    """How a function would return another kind of thing, which one reproduced value does not ask for."""
+    if not suspect.path.endswith(".py") or suspect.kind != "function":
+        return ""
+    return kind_changed(case.texts[suspect.path], text, suspect.name, case.problem)
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

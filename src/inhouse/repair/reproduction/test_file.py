@@ -26,6 +26,7 @@ _EXAMPLES = 2  # tests shown of a suspect
 _LONGEST_EXAMPLE = 25  # lines
 _FILES = 4096  # whose names are remembered from one draft to the next
 _RAISED = re.compile(r"^(?:[\w.]+\.)?(\w+)(?::|$)")
+_OBJECT = re.compile(r"assert <(?:async_)?(?:generator|coroutine|map|filter|zip|\S+) object\b[^>]*> (?:==|is) ")
 _SPEAKS_OF_ERRORS = re.compile(
     r"crash|exception|error|raise|traceback|fail|reject|refuse|invalid|accept", re.IGNORECASE
 )
@@ -184,10 +185,14 @@ def shown(outcome: TestReport, path: str, problem: str) -> Shown | str:
     if not mine:
         return "it passes"
     failure = mine[0]
-    if not failure.message or not failure.places:
+    if not failure.message:
         return "its failure is not described"
+    if not failure.places:
+        return f"a mistake of its own: {_first(failure.message)}"
     line = next((place.line for place in reversed(failure.places) if place.path == path), None)
     first = _first(failure.message)
+    if compared := _OBJECT.search(first):
+        return f"it compares an object with a value, and would fail with every patch: {compared[0]}"
     raised = [match[1] for said in failure.message.splitlines() if (match := _RAISED.match(said))]
     name = raised[-1] if raised else ""
     inside = not is_test_file(failure.places[-1].path)
@@ -213,6 +218,7 @@ def _imports(
     answered: dict[str, str] = {}
     for statement in tree.body:
         answered |= _bindings(statement)
+    ours = {p.removeprefix("src/").partition("/")[0].removesuffix(".py") for p in texts}
     lines = []
     for name in names:
         defined = [p for p, text in texts.items() if p.endswith(".py") and name in _definitions(text)]
@@ -220,9 +226,8 @@ def _imports(
             lines.append(f"from {module(min(defined, key=lambda p: p != suspect.path))} import {name}")
         elif line := said.get(name) or answered.get(name):
             lines.append(line)
-        elif name in sys.stdlib_module_names or name == "pytest":
+        elif name in sys.stdlib_module_names or name == "pytest" or name in ours:
             lines.append(f"import {name}")
-    ours = {p.removeprefix("src/").partition("/")[0].removesuffix(".py") for p in texts}
     groups = {line: line.split()[1].partition(".")[0] in ours for line in _merged(lines)}
     first, last = ([line for line, own in groups.items() if own is wanted] for wanted in (False, True))
     return "\n\n".join("\n".join(group) for group in (first, last) if group)

@@ -1,7 +1,8 @@
 """Has the model write a test that shows the problem, where all tests of a repository pass.
 
-Several drafts are asked for and run; one that fails for what the program does counts. It is believed if another one
-says the same, or if all its values are the problem's own, for a draft alone may just expect the wrong thing. What
+Where the report states outright what an expression gives and should give, that is the test, word for word. Else several
+drafts are asked for and run; one that fails for what the program does counts. It is believed if another one says the
+same, or if all its values are the problem's own, for a draft alone may just expect the wrong thing. What
 comes out is a test like the user's own: the search for a patch is judged by it and by all the others. Knows nothing of
 patches.
 """
@@ -9,6 +10,7 @@ patches.
 from __future__ import annotations
 
 import shlex
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,7 +23,9 @@ from inhouse.repair.events import Asked, Drafted, DraftVerdict, Located, OnEvent
 from inhouse.repair.harness import Harness
 from inhouse.repair.localise import Suspect, described
 from inhouse.repair.reproduction import test_file
+from inhouse.repair.reproduction.statements import contradicts, statements
 from inhouse.repair.reproduction.test_file import Example, Shown
+from inhouse.workspace import source
 from inhouse.workspace.edits import EditError
 from inhouse.workspace.files import is_test_file
 from inhouse.workspace.testing.command import TestCommand
@@ -72,15 +76,18 @@ def reproduce(
     if not ranked:
         return None
     author = _Author(interview, harness, problem, overview, texts, tests, on_event)
-    found = author.drafts(ranked, count)
-    for draft, agreed in _believed(found):
+    stated = author.stated(ranked)
+    candidates = [(draft, 1) for draft in stated] or _believed(author.drafts(ranked, count))
+    for draft, agreed in candidates:
         added = replace(harness, added={draft.path: draft.text})
         for command in (harness.command, _with_file(harness.command, draft.path)):
             judged = replace(added, command=command) if command is not None else added
             judged.put({})
             outcome = judged.run(judged.command, interview.budget.deadline)
             if _fails_by(outcome, before, draft.path):
-                shown = Reproduction(draft.path, draft.text, draft.says, agreed, author.asked)
+                shown = Reproduction(
+                    draft.path, draft.text, draft.says, agreed, author.asked, "report" if stated else "model"
+                )
                 on_event(shown)
                 return judged, outcome, shown
     return None
@@ -97,6 +104,30 @@ class _Author:
         self._interview, self._harness, self._on_event = interview, harness, on_event
         self._problem, self._texts, self._tests = problem, texts, tests
         self._common = prompts.shared(problem, (), overview)
+        self._stated = statements(problem)
+
+    def stated(self, suspects: Sequence[Suspect]) -> list[_Draft]:
+        """Tests of what the report states, that fail for what the program does; the model is not asked."""
+        found = []
+        for one in self._stated:
+            names = _names(one.expression)
+            suspect = next((s for s in suspects if names & {s.name.partition(".")[0], s.name.rpartition(".")[2]}), None)
+            if suspect is None:
+                continue
+            name = suspect.name.rpartition(".")[2].strip("_")
+            body = textwrap.indent(one.assertion, "    ")
+            try:
+                text = test_file.drafted(
+                    suspect, f"```python\ndef test_{name}():\n{body}\n```", self._texts, self._tests
+                )
+            except EditError:
+                continue
+            beside = test_file.example(suspect, self._tests)
+            path = test_file.new_path(beside.path, self._harness.checkout.paths, suspect)
+            seen = self._run(path, text)
+            if isinstance(seen, Shown):
+                found.append(_Draft(path, text, seen.says, test_file.assertion(text, seen.line), 1.0))
+        return found
 
     def drafts(self, suspects: Sequence[Suspect], count: int) -> list[_Draft]:
         """The drafts that show something, in order; no more are asked for once enough agree."""
@@ -135,9 +166,11 @@ class _Author:
                 text = test_file.drafted(suspect, reply.text, self._texts, self._tests)
                 path = test_file.new_path(shown.path, self._harness.checkout.paths, suspect)
                 seen = self._run(path, text)
-                if isinstance(seen, Shown):
+                said = test_file.assertion(text, seen.line if isinstance(seen, Shown) else None)
+                if wrong := contradicts(said, self._stated):
+                    verdict, detail = "mistaken", wrong
+                elif isinstance(seen, Shown):
                     verdict, detail = "shows", seen.says
-                    said = test_file.assertion(text, seen.line)
                     told = 1.0 if seen.named else test_file.told(said, self._problem)
                     draft = _Draft(path, text, seen.says, said, told)
                 else:
@@ -159,6 +192,12 @@ class _Author:
         harness.put({})
         command = _with_file(harness.command, path) or harness.command
         return test_file.shown(harness.run(command, self._interview.budget.deadline), path, self._problem)
+
+
+def _names(expression: str) -> frozenset[str]:
+    """Every name and attribute in an expression."""
+    tree = source.parse(expression)
+    return source.mentioned(tree) if tree is not None else frozenset()
 
 
 def _believed(found: Sequence[_Draft]) -> list[tuple[_Draft, int]]:
