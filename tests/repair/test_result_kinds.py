@@ -14,7 +14,7 @@ EVENS = "def evens(n):\n    for i in range(0, n):\n        if i % 2 == 0:\n     
     [
         (EVENS, "def evens(n):\n    return [0, 2]\n", "no longer be a generator"),
         ("def evens(n):\n    return [n]\n", "def evens(n):\n    yield n\n", "would be a generator"),
-        ("def evens(d):\n    return d.items()\n", "def evens(d):\n    return list(d.items())\n", "list, no dictionary view"),
+        ("def evens(d):\n    return d.items()\n", "def evens(d):\n    return list(d)\n", "list, no dictionary view"),
         ("def evens(d):\n    return (1, d)\n", "def evens(d):\n    return [1, d]\n", "list, no tuple"),
         ("async def evens(d):\n    return d\n", "def evens(d):\n    return d\n", "no longer be a coroutine"),
         (EVENS, EVENS.replace("n):", "n + 1):"), ""),
