@@ -55,7 +55,8 @@ def test_what_the_verdict_rests_on_is_an_event_and_part_of_the_result(shop: Repo
     result = shop.fix([SHOWS, PASSES, ALIKE, RIGHT], problem=ISSUE, drafts=3)
     lines = [json.loads(json.dumps(as_json(event))) for event in shop.events]
     assert [line["event"] for line in lines] == [
-        "prepared", "tested", "located", *["asked", "drafted"] * 3, "reproduction", "located", "asked", "judged", "tried",
+        "prepared", "tested", "located", *["asked", "drafted"] * 3, "reproduction", "located",
+        "asked", "judged", "tried",
     ]  # fmt: skip
     shown = next(line for line in lines if line["event"] == "reproduction")
     assert (shown["path"], shown["agreed"], shown["drafts"]) == ("tests/test_total_reproduction.py", 2, 3)
