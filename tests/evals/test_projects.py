@@ -246,6 +246,16 @@ class TestIssues:
         assert "takes 2 positional arguments" in text
         assert not re.search(r"_joined|texts\.py|line 7|:12", text)
 
+    def test_of_a_doctest_the_example_is_shown(self) -> None:
+        said = "003 Joins.\n004\n005     >>> join('a')\nExpected:\n    'a'\nGot:\n    'b'"
+        shown = issue_text("texts.join", said, "other", "").splitlines()
+        assert [line.strip() for line in shown[1:]] == [">>> join('a')", "Expected:", "'a'", "Got:", "'b'"]
+
+    def test_frames_of_node_are_left_out_and_messages_are_not(self) -> None:
+        said = "error: 'no such schema'\nRefs.get (/work/a/index.js:9:7)\nTimed out. (/work/a/test.js)"
+        shown = issue_text("t", said, "x", "").splitlines()
+        assert [line.strip() for line in shown[1:]] == ["error: 'no such schema'", "Timed out. (…)"]
+
     def test_a_function_that_the_test_calls_is_named(self) -> None:
         said = "AssertionError: assert 'b' == 'a'\n +  where 'b' = join('a')"
         assert "join('a')" in issue_text("t::test_join", said, "join", "assert join('a') == 'a'")
@@ -305,6 +315,11 @@ class TestFaultsOfOtherLanguages:
         assert all(fault.line in (3, 4) and fault.text != text for fault in found)
         assert any("pick(most, x)" in fault.text for fault in found)
         assert "  if (x <= least) { return least }" in next(f.text for f in found if f.after == "<=")
+
+    def test_constants_are_changed_as_the_language_writes_them(self) -> None:
+        python, javascript = "def f():\n    return True\n", "function f() { return true }\n"
+        assert [f.after for f in faults(python, places("a.py", python)[0])] == ["False"]
+        assert [f.after for f in faults(javascript, places("a.js", javascript)[0])] == ["false"]
 
     def test_go_methods_have_their_receivers(self) -> None:
         text = "package a\n\nfunc (s *Stack) Push(x int) {\n\ts.n += 1\n\ts.items[s.n] = x\n}\n"

@@ -148,8 +148,8 @@ def _changed(node: Node, *, python: bool) -> Iterator[tuple[Kind, Node, str]]:
             yield from _swapped(node)
     if kind in _INTEGERS and _text(node).isdecimal():
         yield "constant", node, str(int(_text(node)) + 1)
-    if kind in _BOOLEANS:
-        yield "constant", node, _BOOLEANS[kind]
+    if kind in ("true", "false"):
+        yield "constant", node, _BOOLEANS[_text(node)]
     if kind in ("boolean_operator", "binary_expression"):
         left, operator = node.child_by_field_name("left"), node.child_by_field_name("operator")
         if left is not None and operator is not None and _text(operator) in ("and", "or", "&&", "||"):

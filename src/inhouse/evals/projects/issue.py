@@ -12,10 +12,10 @@ _PLACE = re.compile(
     r"^\s*(?:File \"|at .*[:(]|Traceback |Error Trace:|stack:|location:|at: |---$|\.\.\.$|duration_ms:|type:|"
     r"failureType:|code: |name: )|node_modules|node:internal"
 )
+_FRAME = re.compile(r"^\s*(?:async |new )?[\w.$<>#]+(?: \[as \w+\])? \(\S+:\d+\)$")  # of node's own test runner
 _GO_PLACE = re.compile(r"^\s*[\w./-]+\.go:\d+:\s*")
 _FILE = re.compile(r"(?:[\w.-]*/)*[\w-]+\.(?:py|js|mjs|cjs|ts|go)(?::\d+)*")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_TITLE = re.compile(r"^(?:[\w./-]*(?:::|\.))?(?P<name>[^:]+?)(?: \([\w.]+\))?(?: #\d+)?$")
 
 
 def issue_text(test: str, said: str, secret: str, test_source: str) -> str:
@@ -26,7 +26,7 @@ def issue_text(test: str, said: str, secret: str, test_source: str) -> str:
     lines = [f"`{title(test)}` fails:"]
     if re.search(rf"\b{re.escape(secret)}\b", test_source):
         secret = ""
-    for line in said.splitlines():
+    for line in _example(said).splitlines():
         shown = _shown(line, secret)
         if shown:
             lines.append(f"    {shown}")
@@ -34,6 +34,14 @@ def issue_text(test: str, said: str, secret: str, test_source: str) -> str:
             break
     text = "\n".join(lines)
     return text if len(text) <= _CHARACTERS else text[:_CHARACTERS].rstrip() + "…"
+
+
+def _example(said: str) -> str:
+    """Of a doctest, which prints the text around it too, the example that failed; else what was said."""
+    before, found, after = said.partition("\nExpected:\n")
+    if not found or ">>> " not in before:
+        return said
+    return f">>> {before.rpartition('>>> ')[2]}{found}{after}"
 
 
 def title(test: str) -> str:
@@ -47,7 +55,7 @@ def title(test: str) -> str:
 
 
 def _shown(line: str, secret: str) -> str:
-    if not line.strip() or _PLACE.search(line):
+    if not line.strip() or _PLACE.search(line) or _FRAME.search(line):
         return ""
     line = _GO_PLACE.sub("", line)
     line = _ADDRESS.sub("", line)

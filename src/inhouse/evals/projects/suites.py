@@ -102,10 +102,18 @@ def _junit(data: bytes) -> Read:
         name = names.new(f"{case.get('classname', '')}::{case.get('name', '')}".strip(":"))
         wrong = next((part for part in case if part.tag in ("failure", "error")), None)
         if wrong is not None:
-            failed[name] = wrong.get("message") or wrong.text or ""
+            failed[name] = _message(wrong.get("message") or "", wrong.text or "")
         elif case.find("skipped") is None:
             passed.append(name)
     return passed, failed
+
+
+def _message(message: str, text: str) -> str:
+    """What pytest says of a failure; where that is an exception's name alone, the statement that raised it as well."""
+    raised = re.findall(r"^>\s+(.+)$", text, re.MULTILINE)
+    if not message:
+        return text
+    return f"{message}\n{raised[-1]}" if raised and re.fullmatch(r"[\w.]+", message) else message
 
 
 _UNITTEST = re.compile(r"^(?P<id>\w+ \([\w.]+\)).*?\.\.\. (?:.*?)(?P<end>ok|FAIL|ERROR|expected failure)$", re.M | re.S)
