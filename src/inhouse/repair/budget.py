@@ -86,6 +86,10 @@ class Interview:
             return "every token is used up"
         return "every attempt is used up" if self.attempts >= budget.attempts else ""
 
+    def _over(self) -> bool:
+        """Whether time is up: a prompt that is still being read is given up then."""
+        return time.monotonic() >= self.budget.deadline
+
     def begin(self) -> int:
         """Another question is about to be asked: its number, from 1."""
         self.attempts += 1
@@ -109,7 +113,7 @@ class Interview:
         first, *others = questions
         yield self.ask(*first)
         if self._parallel == 1:
-            yield from (self.ask(*one) for one in others if not self.spent())
+            yield from (self.ask(*one) for one in others if not self._over())
             return
         with ThreadPoolExecutor(self._parallel) as pool:
             yield from list(pool.map(lambda one: self.ask(*one), others))
@@ -122,7 +126,9 @@ class Interview:
         pieces = [prompt.prefill]
         usage: Usage | None = None
         finish: FinishReason | None = None
-        request = ChatRequest(prompt.messages, sampling=sampling, prefill=prompt.prefill, grammar=prompt.grammar)
+        request = ChatRequest(
+            prompt.messages, sampling=sampling, prefill=prompt.prefill, grammar=prompt.grammar, cancelled=self._over
+        )
         stream = self._client.stream(request)
         started = time.monotonic()
         begun: float | None = None
@@ -131,7 +137,7 @@ class Interview:
                 begun = begun or time.monotonic()
                 pieces.append(delta.content)
                 usage, finish = delta.usage or usage, delta.finish or finish
-                if time.monotonic() >= self.budget.deadline:
+                if self._over():
                     break
                 if prompt.prefill and "```" in delta.content and "".join(pieces).count("```") >= 2:
                     finish = "stop"

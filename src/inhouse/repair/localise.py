@@ -22,6 +22,8 @@ from inhouse.workspace.testing.calls import Call, Calls
 from inhouse.workspace.testing.report import Failure, Place
 
 MAX_SUSPECTS = 12
+_BESIDE_FOLDERS = frozenset({"tools", "scripts", "docs", "doc", "examples", "benchmarks", "bench", "ci", ".github"})
+_BESIDE = 0.5  # of its score is left to what lies beside the program
 _WINDOW = 40  # lines of a piece of a file that is not Python
 _RAISED = 1.5  # more than all other evidence of one kind
 _IMPORTED = 0.2  # of a function whose file the failing test's imports, where it is not known what ran
@@ -69,8 +71,14 @@ def suspects(evidence: Evidence) -> list[Suspect]:
     if not ranked:  # of a language whose calls cannot be recorded: what the words are about
         said = "\n".join([evidence.problem, *(failure.message for failure in evidence.failures), *evidence.test_texts])
         ranked = described(said, {path: text for path, text in evidence.texts.items() if not path.endswith(".py")})
+    ranked = [replace(s, score=_BESIDE * s.score) if _is_beside(s.path) else s for s in ranked]
     ranked.sort(key=lambda suspect: -suspect.score)
     return ranked[:MAX_SUSPECTS]
+
+
+def _is_beside(path: str) -> bool:
+    """Whether a file lies beside the program: scripts and examples, which tests may run as well."""
+    return bool(_BESIDE_FOLDERS.intersection(path.split("/")[:-1])) or path in ("setup.py", "conftest.py")
 
 
 def described(problem: str, texts: Mapping[str, str]) -> list[Suspect]:
