@@ -94,7 +94,7 @@ def test_where_nothing_fails_a_test_is_written_first_and_comes_with_the_patch(
     without_a_test(repository)
     drafts = ["one():\n    assert one() == 1\n```"] * 2
     server = Server(*drafts, "    return 1\n```")
-    args = ("fix", "--repo", repository, "one() gives 2 instead of 1", "--url", server.url, "--yes")
+    args = ("fix", "--repo", repository, "one is not what its name says", "--url", server.url, "--yes")
     done = inhouse(*args)
     assert done.returncode == 6, done.stderr
     assert "reproduction, written by the model (2 of 2 drafts agree): test_one_reproduction.py" in done.stderr
@@ -111,12 +111,32 @@ def test_where_nothing_fails_a_test_is_written_first_and_comes_with_the_patch(
 def test_a_test_without_a_patch_is_shown(inhouse: Inhouse, repository: Path) -> None:
     without_a_test(repository)
     server = Server(*["one():\n    assert one() == 1\n```"] * 2, "    return 3\n```")
-    args = ("fix", "--repo", repository, "one() gives 2 instead of 1", "--url", server.url, "--attempts", 3, "--json")
+    args = (
+        "fix",
+        "--repo",
+        repository,
+        "one is not what its name says",
+        "--url",
+        server.url,
+        "--attempts",
+        3,
+        "--json",
+    )
     done = inhouse(*args)
     result = json.loads(done.stdout.splitlines()[-1])
     assert (done.returncode, result["status"], result["files"]) == (3, "no_patch", [])
     assert result["reproduction"]["path"] == "test_one_reproduction.py"
     assert not (repository / "test_one_reproduction.py").exists()
+    server.close()
+
+
+def test_what_a_report_states_is_tested_without_asking_for_a_test(inhouse: Inhouse, repository: Path) -> None:
+    without_a_test(repository)
+    server = Server("    return 1\n```")
+    done = inhouse("fix", "--repo", repository, "one() gives 2 instead of 1", "--url", server.url, "--yes")
+    assert done.returncode == 6, done.stderr
+    assert "reproduction, what the report states: test_one_reproduction.py" in done.stderr
+    assert "assert one() == 1" in (repository / "test_one_reproduction.py").read_text()
     server.close()
 
 
