@@ -94,7 +94,7 @@ def test_where_nothing_fails_a_test_is_written_first_and_comes_with_the_patch(
     without_a_test(repository)
     drafts = ["one():\n    assert one() == 1\n```"] * 2
     server = Server(*drafts, "    return 1\n```")
-    args = ("fix", "--repo", repository, "one is not what its name says", "--url", server.url, "--yes")
+    args = ("fix", "--repo", repository, "one is 2 and should be 1", "--url", server.url, "--yes")
     done = inhouse(*args)
     assert done.returncode == 6, done.stderr
     assert "reproduction, written by the model (2 of 2 drafts agree): test_one_reproduction.py" in done.stderr
@@ -115,7 +115,7 @@ def test_a_test_without_a_patch_is_shown(inhouse: Inhouse, repository: Path) -> 
         "fix",
         "--repo",
         repository,
-        "one is not what its name says",
+        "one is 2 and should be 1",
         "--url",
         server.url,
         "--attempts",
