@@ -95,13 +95,17 @@ class Harness:
         self.put(patch)
         quicker = replace(self, timeout=min(self.timeout, max(10.0, _SLOWEST_CANDIDATE * before.seconds)))
         chosen = _spread(sorted(before.failing), _TRIED_FIRST)
-        some = self.command.only(chosen) if before.seconds > QUICK and "" not in chosen else None
-        if some is not None:
-            first = quicker.run(some, deadline)
+        if before.seconds > QUICK and "" not in chosen and (first := quicker._alone(chosen, deadline)) is not None:
             if not first.passed and not first.failing < frozenset(chosen):
                 return first
             self.put(patch)
         return quicker._settled(patch, quicker.run(self.command, deadline), before, deadline)
+
+    def _alone(self, tests: Sequence[str], deadline: float) -> TestReport | None:
+        """The outcome of these tests; None where they cannot be asked for."""
+        if (some := self.command.only(tests)) is not None:
+            return self.run(some, deadline)
+        return None if self.command.kind == "other" else self.run(self.command, deadline, only=tests)
 
     def _settled(self, patch: Patch, after: TestReport, before: TestReport, deadline: float) -> TestReport:
         """The outcome without tests that are shown to be flaky: a patch that helps must not be lost by an accident.
