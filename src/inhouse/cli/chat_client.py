@@ -33,9 +33,14 @@ class Connection:
     parameters: float | None = None
 
     @property
+    def is_small(self) -> bool:
+        """Whether the model is known to be small: what it reads should be short, and the agent's loop is too much."""
+        return self.parameters is not None and self.parameters < _SMALL
+
+    @property
     def size_note(self) -> str:
         """What to say to who gives the agent's loop a small model; "" to any other."""
-        if self.parameters is None or self.parameters >= _SMALL:
+        if self.parameters is None or not self.is_small:
             return ""
         return (
             f"{self.model} ({self.parameters / 1e9:.1f} B parameters) is small for the tool loop: inhouse fix repairs "
@@ -126,6 +131,11 @@ class LaterConnection:
     def context(self) -> int:
         """Tokens that a conversation may have."""
         return self._connection().context
+
+    @property
+    def is_small(self) -> bool:
+        """As `Connection.is_small`."""
+        return self._connection().is_small
 
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         return self._connection().client.stream(request)

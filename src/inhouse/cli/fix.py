@@ -143,8 +143,11 @@ def _repair(args: argparse.Namespace, model: str, problem: str, options: RepairO
         JsonLines() if args.json else RepairView() as view,
         connected_later(args, {"enable_thinking": False}, lambda: view.loading(model)) as connection,
     ):
-        options = replace(options, map_tokens=lambda: min(_MAP_TOKENS, map_tokens(connection.context)))
-        return repair(connection, args.repo, problem, args.test, options, view.show)
+
+        def tokens() -> int:  # a small model reads slowly, and tests tell more than a map
+            return 0 if connection.is_small else min(_MAP_TOKENS, map_tokens(connection.context))
+
+        return repair(connection, args.repo, problem, args.test, replace(options, map_tokens=tokens), view.show)
 
 
 def _report(args: argparse.Namespace, result: RepairResult) -> int:
