@@ -151,7 +151,7 @@ class TestMeasuring:
         assert (result.repaired, result.note) == (False, "unchanged")
 
     def test_the_agent_is_judged_by_the_tests_as_they_were(self, bug: Bug) -> None:
-        client = scripted(function_of(bug, bug.right), 8)
+        client = scripted(function_of(bug, bug.right), 60)
         result = with_agent(client, bug, Plan(minutes=1, attempts=8), 0)
         assert result.repaired
         assert result.note == "verified"

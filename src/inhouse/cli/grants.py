@@ -70,7 +70,7 @@ def remembered(repository: Path) -> Grants:
     file = _file(repository)
     try:
         return _read(json.loads(file.read_text("utf-8")))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Grants()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ParameterError(f"{file}: cannot be read ({error}); remove it, and allow the folders again") from error
