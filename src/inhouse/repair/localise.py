@@ -27,6 +27,7 @@ _BESIDE = 0.5  # of its score is left to what lies beside the program
 _WINDOW = 40  # lines of a piece of a file that is not Python
 _RAISED = 1.5  # more than all other evidence of one kind
 _IMPORTED = 0.2  # of a function whose file the failing test's imports, where it is not known what ran
+_NO_ATTRIBUTE = re.compile(r"'(\w+)' object has no attribute ")
 _NEIGHBOURS = 3  # steps along the call graph where no calls were recorded
 _WORD = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])")
 _COMMON = frozenset(["the", "and", "that", "for", "with", "not", "are", "from", "this", "get", "set", "when"])
@@ -122,6 +123,7 @@ def _functions(evidence: Evidence, functions: list[Function]) -> list[Suspect]:
             continue
         shared = len(problem & (_words(function.name) | _words(function.path.rpartition("/")[2].partition(".")[0])))
         score = evident + 0.4 * named + 0.1 * min(shared, 3) + 0.1 * (function.short_name in tested)
+        score += 1.0 if _sets_missing(function, evidence.failures) else 0.0
         score += 0.02 * min(function.last - function.first, 10)  # short functions hold few faults
         calls = tuple(c for made in evidence.calls.calls.values() for c in made if (c.path, c.line) == place)
         first = [place.line for place in raised if place.path == function.path]
@@ -130,6 +132,14 @@ def _functions(evidence: Evidence, functions: list[Function]) -> list[Suspect]:
             Suspect(function.path, function.name, "function", function.first, function.last, score, calls, ordered)
         )
     return found
+
+
+def _sets_missing(function: Function, failures: Sequence[Failure]) -> bool:
+    """Whether a function is where an attribute should have been set that an object is said to lack."""
+    lacking = {match[1] for failure in failures if (match := _NO_ATTRIBUTE.search(failure.message))}
+    return function.short_name in ("__init__", "__new__", "__post_init__") and (
+        (function.owner or "").rpartition(".")[2] in lacking
+    )
 
 
 def _raised_at(evidence: Evidence) -> frozenset[Place]:

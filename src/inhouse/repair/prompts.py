@@ -26,7 +26,9 @@ TESTER = "You are an expert programmer. You write short, correct tests."
 _END_OF_TEST = ("\n```", "\ndef ", "\nclass ", "\n@", "\nif ", "\n#")
 LONG_FUNCTION = 80  # lines; longer ones are edited by SEARCH/REPLACE instead of written anew
 
-PLAIN_FILE = 24_000  # characters; longer files are not asked about as a whole
+PLAIN_FILE = (
+    6_000  # characters; longer files are not asked about as a whole, which takes the time of ten other questions
+)
 
 _PYTHON = "```python\n"  # of tests that are written for the user
 _MAX_CALLS = 6  # shown of a suspect

@@ -31,6 +31,7 @@ _DETAIL_LINES = 8  # of a failure, in events and in what the model is told of an
 
 _PASSED_OVER = 6  # rounds for want of time or lines, after which a suspect gets no more
 _ROUND_COST = 2000.0  # of one usual round about a suspect, in tokens read
+_FRUITLESS = 0.5  # of a round's cost on top, where no new version came of one
 _WRITING = 8  # tokens read in the time that one is written
 _RANKS: tuple[Verdict, ...] = ("verified", "better", "failed", "voted", "repeated", "unchanged", "unusable")
 
@@ -172,6 +173,7 @@ class Search:
             if verdict == "verified":
                 break
         record.cost += used.prompt_tokens - used.cached_tokens + _WRITING * used.completion_tokens
+        record.cost += 0 if versions else _FRUITLESS * _ROUND_COST  # the model finds nothing wrong there
         self._on_event(
             Tried(
                 attempt, suspect.label, best[0], best[1], used.prompt_tokens, used.cached_tokens,
