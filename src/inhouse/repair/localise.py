@@ -45,6 +45,7 @@ class Suspect:
     score: float
     calls: tuple[Call, ...] = ()  # its calls during the failing tests
     lines: tuple[int, ...] = ()  # those that failing tests ran, the likeliest first; empty where that is unknown
+    raised: int | None = None  # the line of it that an exception came out of
 
     @property
     def label(self) -> str:
@@ -126,11 +127,15 @@ def _functions(evidence: Evidence, functions: list[Function]) -> list[Suspect]:
         score += 1.0 if _sets_missing(function, evidence.failures) else 0.0
         score += 0.02 * min(function.last - function.first, 10)  # short functions hold few faults
         calls = tuple(c for made in evidence.calls.calls.values() for c in made if (c.path, c.line) == place)
-        first = [place.line for place in raised if place.path == function.path]
+        within = range(function.first, function.last + 1)
+        first = [place.line for place in raised if place.path == function.path and place.line in within]
         ordered = tuple(sorted(lines, key=lambda line: (line not in first, -lines[line], line)))
         found.append(
-            Suspect(function.path, function.name, "function", function.first, function.last, score, calls, ordered)
-        )
+            Suspect(
+                function.path, function.name, "function", function.first, function.last, score, calls, ordered,
+                min(first, default=None),
+            )
+        )  # fmt: skip
     return found
 
 

@@ -19,7 +19,7 @@ from inhouse.repair.baseline import Baseline, Choice, measured
 from inhouse.repair.budget import Budget, Interview
 from inhouse.repair.events import Located, Noted, OnEvent, Prepared, Reproduction, Tested
 from inhouse.repair.harness import Harness, open_harness
-from inhouse.repair.localise import Evidence, suspects
+from inhouse.repair.localise import Evidence, Suspect, suspects
 from inhouse.repair.reproduction.writer import reproduce
 from inhouse.repair.search import Case, Search
 from inhouse.workspace.checkout import Checkout, Patch
@@ -37,6 +37,7 @@ _ADD_A_TEST = "add a test that shows the problem"
 _VOTED_ON = 3  # suspects, without any failure to tell them by
 _AROUND = 20  # lines above and below one that a failure names
 _NAMED = 3  # tests in a sentence
+_LINES_TOLD = 5  # of each suspect, to who watches
 _SHOWN_FAILURES = 2  # to the model; more would only make its prompt long
 
 
@@ -253,7 +254,7 @@ def _repair(
         texts = {**harness.texts(), **patch}
         evidence = _evidence(harness, task.problem, before, texts, patch, deadline)
         ranked = suspects(evidence)
-        on_event(Located(tuple(suspect.label for suspect in ranked)))
+        on_event(Located(tuple(suspect.label for suspect in ranked), _likeliest(ranked)))
         shown = [(failure, _test_source(harness, failure)) for failure in before.failures[:_SHOWN_FAILURES]]
         common = prompts.shared(task.problem, shown, task.overview)
         found = search.run(Case(task.problem, common, texts, patch, before), ranked)
@@ -263,6 +264,11 @@ def _repair(
         if named and not named & before.failing:
             before = without(before, _of_another_cause(before, evidence.calls, texts, patch))
     return patch, before
+
+
+def _likeliest(ranked: Sequence[Suspect]) -> tuple[str, ...]:
+    """The first lines of each suspect that failing tests ran."""
+    return tuple(f"{suspect.path}:{line}" for suspect in ranked for line in suspect.lines[:_LINES_TOLD])
 
 
 def _of_another_cause(after: TestReport, calls: Calls, texts: Mapping[str, str], patch: Patch) -> dict[str, str]:

@@ -56,9 +56,14 @@ def question(suspect: Suspect, text: str, number: int, *, plain: bool) -> Questi
 def first_rounds(suspect: Suspect, text: str, *, plain: bool, lines: int) -> list[Round]:
     """The rounds that every suspect is asked first: greedy questions of each kind, and `lines` answers about lines."""
     whole: list[Round] = [(Question(style, 0.0),) for style in _greedy(suspect, text, plain=plain)]
-    single = [round for round in (_any_line(0, lines), _each_line(suspect, text, 0, lines)) if round]
+    rounds = (_raising_line(suspect, lines), _any_line(0, lines), _each_line(suspect, text, 0, lines))
+    single = [round for round in rounds if round]
+    if suspect.kind == "lines" and suspect.path.endswith(".py") and single:
+        return single  # of a constant or a table small models make a function
     if suspect.last - suspect.first >= SHORT:
         return [*single, *whole]
+    if suspect.raised is not None:
+        return [*single[:1], whole[0], *single[1:], *whole[1:]]
     return [whole[0], *single, *whole[1:]]
 
 
@@ -127,9 +132,16 @@ def _greedy(suspect: Suspect, text: str, *, plain: bool) -> tuple[Style, ...]:
     return tuple(styles)
 
 
+def _raising_line(suspect: Suspect, count: int) -> Round:
+    """The line that an exception came out of, several times; nothing where none did."""
+    if suspect.raised is None:
+        return ()
+    return tuple(Question("line", _HOTTEST if number else 0.0, suspect.raised) for number in range(count))
+
+
 def _any_line(turn: int, count: int) -> Round:
     """Any line, as the model finds; greedily once, then sampled."""
-    heat = min(_HOTTEST, _COOLEST + 2 * _STEP * (1 + turn))
+    heat = min(_HOTTEST, _COOLEST + 4 * _STEP * (1 + turn))  # cooler, most answers are the same
     return tuple(Question("line", heat if number or turn else 0.0) for number in range(count))
 
 
