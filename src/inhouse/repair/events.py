@@ -48,7 +48,7 @@ class Diagnosed:
 
 @dataclass(frozen=True)
 class Located:
-    """Where the fault may be, the likeliest first, as `path::name`; and the likeliest `lines` of each, as `path:line`."""
+    """Where the fault may be, the likeliest first, as `path::name`; the likeliest `lines` of each, as `path:line`."""
 
     suspects: tuple[str, ...]
     lines: tuple[str, ...] = ()
