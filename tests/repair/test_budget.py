@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import pytest
+
 from inhouse.client.scripted import ScriptedClient
 from inhouse.client.types import ChatRequest, Delta, Message, Sampling, Usage
 from inhouse.repair.budget import Budget, Interview
@@ -69,3 +71,24 @@ def test_answers_to_one_prompt_come_in_order_though_some_are_asked_for_at_a_time
     asked = [(prompt("p"), Sampling(temperature=1.0, seed=seed)) for seed in range(4)]
     assert [reply.text for reply in interview.ask_all(asked)] == ["a"] * 4
     assert client.requests[0].sampling.seed == 0  # alone, so that what the prompts share is read once
+
+
+class Interrupted(Measured):
+    """A client whose second answer is interrupted, and whose others come only when nobody wants them any more."""
+
+    def stream(self, request: ChatRequest) -> Iterator[Delta]:
+        if request.sampling.seed == 0:
+            yield from super().stream(request)
+            return
+        if request.sampling.seed == 1:
+            raise KeyboardInterrupt
+        while not (request.cancelled and request.cancelled()):
+            time.sleep(0.01)
+        yield Delta(finish="cancelled", usage=Usage(1, 0, 0))
+
+
+def test_an_interrupt_ends_the_answers_that_are_asked_for_at_a_time() -> None:
+    interview = Interview(Interrupted(), Budget(time.monotonic() + 600, 9, 0), parallel=3)
+    asked = [(prompt("p"), Sampling(temperature=1.0, seed=seed)) for seed in range(4)]
+    with pytest.raises(KeyboardInterrupt):
+        list(interview.ask_all(asked))

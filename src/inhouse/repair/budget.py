@@ -74,6 +74,7 @@ class Interview:
         self.attempts = 0
         self._client, self._parallel, self._pace = client, parallel, _Pace()
         self._lock = threading.Lock()
+        self._stopped = False
         self._had: dict[tuple[Prompt, float], Reply] = {}  # greedy answers
         self._tokens = 0  # computed: answers, and what of the prompts was not in the cache
 
@@ -87,8 +88,8 @@ class Interview:
         return "every attempt is used up" if self.attempts >= budget.attempts else ""
 
     def _over(self) -> bool:
-        """Whether time is up: a prompt that is still being read is given up then."""
-        return time.monotonic() >= self.budget.deadline
+        """Whether time is up, or we are: a prompt that is still being read is given up then."""
+        return self._stopped or time.monotonic() >= self.budget.deadline
 
     def begin(self) -> int:
         """Another question is about to be asked: its number, from 1."""
@@ -116,7 +117,11 @@ class Interview:
             yield from (self.ask(*one) for one in others if not self._over())
             return
         with ThreadPoolExecutor(self._parallel) as pool:
-            yield from list(pool.map(lambda one: self.ask(*one), others))
+            try:
+                yield from list(pool.map(lambda one: self.ask(*one), others))
+            except (KeyboardInterrupt, SystemExit):
+                self._stopped = True  # nobody waits for the others any more
+                raise
 
     def ask(self, prompt: Prompt, sampling: Sampling) -> Reply:
         """The answer to a prompt; it ends early when time is up or its code block is closed."""
