@@ -87,7 +87,7 @@ class Interview:
             return "every token is used up"
         return "every attempt is used up" if self.attempts >= budget.attempts else ""
 
-    def _over(self) -> bool:
+    def over(self) -> bool:
         """Whether time is up, or we are: a prompt that is still being read is given up then."""
         return self._stopped or time.monotonic() >= self.budget.deadline
 
@@ -114,7 +114,7 @@ class Interview:
         first, *others = questions
         yield self.ask(*first)
         if self._parallel == 1:
-            yield from (self.ask(*one) for one in others if not self._over())
+            yield from (self.ask(*one) for one in others if not self.over())
             return
         with ThreadPoolExecutor(self._parallel) as pool:
             try:
@@ -132,7 +132,7 @@ class Interview:
         usage: Usage | None = None
         finish: FinishReason | None = None
         request = ChatRequest(
-            prompt.messages, sampling=sampling, prefill=prompt.prefill, grammar=prompt.grammar, cancelled=self._over
+            prompt.messages, sampling=sampling, prefill=prompt.prefill, grammar=prompt.grammar, cancelled=self.over
         )
         stream = self._client.stream(request)
         started = time.monotonic()
@@ -142,7 +142,7 @@ class Interview:
                 begun = begun or time.monotonic()
                 pieces.append(delta.content)
                 usage, finish = delta.usage or usage, delta.finish or finish
-                if self._over():
+                if self.over():
                     break
                 if prompt.prefill and "```" in delta.content and "".join(pieces).count("```") >= 2:
                     finish = "stop"

@@ -17,6 +17,7 @@ from inhouse.repair import line_edits, patching, prompts, strategy
 from inhouse.repair.budget import Interview, Reply
 from inhouse.repair.events import Asked, Judged, OnEvent, Tried, Verdict
 from inhouse.repair.harness import Harness, is_better, is_repaired
+from inhouse.repair.hunks import parts
 from inhouse.repair.localise import Suspect, shifted
 from inhouse.repair.prompts import Earlier
 from inhouse.repair.result_kinds import kind_changed
@@ -186,8 +187,17 @@ class Search:
         self, case: Case, record: _Record, ask: Question, reply: Reply, judge: _Judge
     ) -> tuple[Verdict, str, Found | None]:
         suspect = record.suspect
+        text = case.texts[suspect.path]
         try:
-            return judge(case, record, _changed(suspect, case.texts[suspect.path], ask, reply))
+            new = _changed(suspect, text, ask, reply)
+            found = judge(case, record, new)
+            for part in parts(text, new) if found[0] == "failed" else ():
+                if self._interview.over():
+                    break
+                if functions.syntax_error(suspect.path, part) is None:
+                    alone = judge(case, record, part)
+                    found = alone if _RANKS.index(alone[0]) < _RANKS.index(found[0]) else found
+            return found
         except _UnchangedError as error:
             return "unchanged", str(error), None
         except EditError as error:
