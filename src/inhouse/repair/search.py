@@ -28,8 +28,6 @@ from inhouse.workspace.edits import EditError
 from inhouse.workspace.testing.report import TestReport
 
 _DETAIL_LINES = 8  # of a failure, in events and in what the model is told of an earlier attempt
-
-
 _PASSED_OVER = 6  # rounds for want of time or lines, after which a suspect gets no more
 _ROUND_COST = 2000.0  # of one usual round about a suspect, in tokens read
 _FRUITLESS = 0.5  # of a round's cost on top, where no new version came of one
@@ -158,11 +156,14 @@ class Search:
         attempt = interview.begin()
         self._on_event(Asked(attempt, suspect.label, asks[0].temperature))
         started = time.monotonic()
+        shown = {
+            ask.line: strategy.prompt_for(ask, case.problem, case.common, suspect, case.texts, record.earlier)
+            for ask in {ask.line: ask for ask in asks}.values()
+        }
         questions = []
         for number, ask in enumerate(asks):
-            prompt = strategy.prompt_for(ask, case.problem, case.common, suspect, case.texts, record.earlier)
-            drawn = strategy.sampling(ask, prompt, suspect, text, interview.seed(number), interview.count_tokens)
-            questions.append((prompt, drawn))
+            prompt, seed = shown[ask.line], interview.seed(number)
+            questions.append((prompt, strategy.sampling(ask, prompt, suspect, text, seed, interview.count_tokens)))
         best: tuple[Verdict, str, Found | None] = ("unusable", "", None)
         versions, used = 0, Usage()
         for ask, reply in zip(asks, interview.ask_all(questions), strict=False):
