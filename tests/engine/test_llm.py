@@ -267,3 +267,44 @@ def test_threads_share_one_engine(llm: LLM, model: CausalLM) -> None:
         thread.join()
     for i, prompt in enumerate(prompts):
         assert list(answers[i]) == greedy(model, prompt, 6)
+
+
+class TestScoring:
+    """How likely a given answer is."""
+
+    def test_each_token_has_what_the_model_gives_it_and_what_it_would_rather_say(self) -> None:
+        with parrot("ab", "cd") as llm:
+            scores = llm.score_chat(HELLO, "abX", 2)
+            drawn = llm.chat(HELLO, SamplingParams(logprobs=2))
+        assert scores is not None
+        assert [(token.at, token.text) for token in scores.tokens] == [(0, "a"), (1, "b"), (2, "X")]
+        assert [token.top[0][0] for token in scores.tokens] == ["ab"] * 3
+        assert scores.tokens[0].top[0][1] == pytest.approx(drawn.logprobs[0].logprob)
+        assert all(token.logprob < token.top[0][1] for token in scores.tokens)
+
+    def test_it_agrees_with_the_logits_over_chunks_and_remembers_what_it_read(self) -> None:
+        answer = "x" * 300
+        with parrot("ab") as llm:
+            scores = llm.score_chat(HELLO, answer, 1, prefill="y")
+            assert scores is not None
+            text = "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\ny" + answer
+            ids = llm.tokenizer.encode(text)
+            logits = llm.logits(ids).astype(np.float64)
+            again = llm.score_chat(HELLO, answer, 1, prefill="y")
+        wanted = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+        rows = range(len(ids) - 301, len(ids) - 1)
+        assert [t.logprob for t in scores.tokens] == pytest.approx([wanted[row, ids[row + 1]] for row in rows])
+        assert again is not None
+        assert again.tokens == scores.tokens
+        assert (scores.usage.cached_tokens, again.usage.cached_tokens > 0) == (0, True)
+
+    def test_places_are_of_characters_and_none_begins_inside_of_one(self) -> None:
+        with parrot("ab") as llm:
+            scores = llm.score_chat(HELLO, "é!", 3)
+        assert scores is not None
+        assert [(token.at, bool(token.top)) for token in scores.tokens] == [(0, True), (-1, False), (1, True)]
+
+    def test_it_can_be_given_up(self) -> None:
+        with parrot("ab") as llm:
+            assert llm.score_chat(HELLO, "x" * 300, 1, cancelled=lambda: True) is None
+            assert llm.chat(HELLO).text == "ab"

@@ -12,7 +12,7 @@ import pytest
 from confined import problem
 
 from inhouse.client.scripted import Line, ScriptedClient
-from inhouse.client.types import ChatRequest, Message
+from inhouse.client.types import ChatRequest, Message, Scorer
 from inhouse.repair import Event, RepairOptions, RepairResult, repair
 from inhouse.repair.events import Drafted, Tried
 from inhouse.workspace.toolchains import UserEnvironment
@@ -83,11 +83,17 @@ class Repository:
         return {str(path.relative_to(self.root)): path.read_bytes() for path in self.root.rglob("*") if path.is_file()}
 
     def fix(
-        self, answers: Sequence[Line], test: str | None = None, problem: str = "", **options: object
+        self,
+        answers: Sequence[Line],
+        test: str | None = None,
+        problem: str = "",
+        scorer: Scorer | None = None,
+        **options: object,
     ) -> RepairResult:
         """Repairs it with scripted answers."""
         chosen = RepairOptions(**{"attempts": len(answers), "user": OURS, **options})  # type: ignore[arg-type]
-        client = ScriptedClient([_begun(answer) if isinstance(answer, str) else answer for answer in answers])
+        script = [_begun(answer) if isinstance(answer, str) else answer for answer in answers]
+        client = ScriptedClient(script, scorer)
         self.requests = client.requests
         return repair(client, self.root, problem or "The total is one too small.", test, chosen, self.events.append)
 

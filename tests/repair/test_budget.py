@@ -30,6 +30,10 @@ class Measured:
     def count_tokens(self, text: str) -> int:
         return len(text)
 
+    @property
+    def scorer(self) -> None:
+        return None
+
 
 def prompt(text: str) -> Prompt:
     return Prompt((Message("user", text),), "", ())

@@ -96,3 +96,22 @@ def test_long_functions_are_edited_in_place() -> None:
 
 def test_a_problem_without_end_is_cut() -> None:
     assert len(prompts.shared("x" * 100_000, [])) < 5000
+
+
+def test_what_an_object_lacks_should_have_been_set_where_its_class_or_a_base_of_it_makes_objects() -> None:
+    text = (
+        "import abc\n\n\nclass Base(abc.ABC):\n    def __init__(self, x):\n        pass\n\n\n"
+        "class Point(Base):\n    def size(self):\n        return abs(self.x)\n\n\n"
+        "class Other:\n    def __init__(self):\n        self.y = 1\n"
+    )
+    failure = Failure(
+        "t.py::test_size", "test_size", "AttributeError: 'Point' object has no attribute 'x'",
+        (Place("t.py", 4), Place("m.py", 11)),
+    )  # fmt: skip
+    ran = frozenset({("m.py", 5), ("m.py", 10), ("m.py", 15)})
+    lines = frozenset({("m.py", 6), ("m.py", 11), ("m.py", 16)})
+    calls = Calls({"t.py::test_size": ran}, {}, {"t.py::test_size": lines})
+    ranked = suspects(Evidence("", (failure,), {"m.py": text}, (), calls))
+    names = [suspect.name for suspect in ranked]
+    assert names.index("Base.__init__") < names.index("Other.__init__")
+    assert names[:2] in (["Base.__init__", "Point.size"], ["Point.size", "Base.__init__"])

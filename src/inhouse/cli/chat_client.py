@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from inhouse.cli.common import add_engine, add_thinking, api_key, model_path, store, template_flags
-from inhouse.client.types import ChatClient, ChatRequest, Delta
+from inhouse.client.types import ChatClient, ChatRequest, Delta, Scorer
 from inhouse.errors import InhouseError, ModelNotFoundError
 
 _UNKNOWN_CONTEXT = 32_768
@@ -142,6 +142,11 @@ class LaterConnection:
 
     def count_tokens(self, text: str) -> int:
         return self._connection().client.count_tokens(text)
+
+    @property
+    def scorer(self) -> Scorer | None:
+        """That of the client."""
+        return self._connection().client.scorer
 
     def _connection(self) -> Connection:
         with self._lock:

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any, Protocol, TypeVar
 
 from inhouse.client.shape import message_json, tool_json
-from inhouse.client.types import ChatRequest, Delta, FinishReason, ToolCall, Usage
+from inhouse.client.types import ChatRequest, Delta, FinishReason, ScoredToken, Scorer, Scores, ToolCall, Usage
 
 Params = TypeVar("Params")
 
@@ -49,6 +49,28 @@ class EngineChunk(Protocol):
     def usage(self) -> EngineUsage | None: ...
 
 
+class EngineScoredToken(Protocol):
+    """A token of a given answer."""
+
+    @property
+    def at(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def logprob(self) -> float: ...
+    @property
+    def top(self) -> tuple[tuple[str, float], ...]: ...
+
+
+class EngineScores(Protocol):
+    """How likely a given answer is."""
+
+    @property
+    def tokens(self) -> Sequence[EngineScoredToken]: ...
+    @property
+    def usage(self) -> EngineUsage: ...
+
+
 class Engine(Protocol[Params]):
     """What an engine must offer: OpenAI-shaped messages and tools in, chunks out."""
 
@@ -69,6 +91,18 @@ class Engine(Protocol[Params]):
         cancelled: Callable[[], bool] | None = None,
     ) -> Generator[EngineChunk]:
         """One answer, which with its prefill fits `grammar`; closing the generator ends it."""
+
+    def score_chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        answer: str,
+        top: int,
+        *,
+        prefill: str = "",
+        template_flags: Mapping[str, Any] | None = None,
+        cancelled: Callable[[], bool],
+    ) -> EngineScores | None:
+        """The tokens of `answer`, which follows `prefill`; None if cancelled."""
 
     def count_tokens(self, text: str) -> int: ...
 
@@ -117,12 +151,35 @@ class InProcessClient:
                 if chunk.text or chunk.reasoning or chunk.tool_calls or chunk.finish_reason:
                     yield _delta(chunk)
 
+    @property
+    def scorer(self) -> Scorer:
+        """Itself."""
+        return self
+
+    def score(self, request: ChatRequest, answer: str, top: int) -> Scores | None:
+        """How likely `answer` is after the request's prefill; None if cancelled."""
+        found = self._engine.score_chat(
+            [message_json(message) for message in request.messages],
+            answer,
+            top,
+            prefill=request.prefill,
+            template_flags=self._flags,
+            cancelled=request.cancelled or (lambda: False),
+        )
+        if found is None:
+            return None
+        tokens = tuple(ScoredToken(token.at, token.text, token.logprob, token.top) for token in found.tokens)
+        return Scores(tokens, _usage(found.usage))
+
     def count_tokens(self, text: str) -> int:
         return self._engine.count_tokens(text)
 
 
 def _delta(chunk: EngineChunk) -> Delta:
     calls = tuple(ToolCall(call.id, call.name, call.arguments) for call in chunk.tool_calls)
-    usage = chunk.usage
-    spent = Usage(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens) if usage is not None else None
+    spent = _usage(chunk.usage) if chunk.usage is not None else None
     return Delta(chunk.text, chunk.reasoning, calls, chunk.finish_reason, spent)
+
+
+def _usage(usage: EngineUsage) -> Usage:
+    return Usage(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)

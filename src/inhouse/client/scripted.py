@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
-from inhouse.client.types import Answer, ChatRequest, Delta, Message, Usage
+from inhouse.client.types import Answer, ChatRequest, Delta, Message, Scorer, Usage
 
 Scripted: TypeAlias = str | Answer
 Line: TypeAlias = Scripted | Callable[[ChatRequest], Scripted]
@@ -18,7 +18,8 @@ class ScriptedClient:
     that returns either. Its content is what a model would stream, without the request's prefill.
     """
 
-    def __init__(self, answers: Sequence[Line]) -> None:
+    def __init__(self, answers: Sequence[Line], scorer: Scorer | None = None) -> None:
+        self.scorer = scorer
         self.requests: list[ChatRequest] = []
         self._answers = list(answers)
 

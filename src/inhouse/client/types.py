@@ -96,6 +96,34 @@ class Answer:
     usage: Usage
 
 
+@dataclass(frozen=True)
+class ScoredToken:
+    """A token of a given answer: where it begins there (characters; below 0: before it), and its log-probability.
+
+    `top` are what could stand in its place, the likeliest first, with their log-probabilities (natural).
+    """
+
+    at: int
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The tokens of a given answer; none where they cannot be told."""
+
+    tokens: tuple[ScoredToken, ...]
+    usage: Usage
+
+
+class Scorer(Protocol):
+    """What tells how likely a model finds a given answer."""
+
+    def score(self, request: ChatRequest, answer: str, top: int) -> Scores | None:
+        """The tokens of `answer`, which follows the prefill, with `top` alternatives to each; None if cancelled."""
+
+
 class ChatClient(Protocol):
     """Anything that answers a conversation. Closing the iterator cancels the answer."""
 
@@ -103,6 +131,10 @@ class ChatClient(Protocol):
 
     def count_tokens(self, text: str) -> int:
         """How many tokens `text` is, or a close estimate."""
+
+    @property
+    def scorer(self) -> Scorer | None:
+        """What scores given answers; None where that cannot be asked for."""
 
 
 def complete(client: ChatClient, request: ChatRequest) -> Answer:

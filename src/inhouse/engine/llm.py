@@ -28,6 +28,7 @@ from inhouse.engine.generation import Request
 from inhouse.engine.open import open_engine
 from inhouse.engine.packing import Progress as Packing
 from inhouse.engine.params import SamplingParams
+from inhouse.engine.scoring import Scores
 from inhouse.engine.serving import DISK_BYTES, Engine, Messages, Options, Ticket, Tools
 from inhouse.kernels.backend import Backend
 from inhouse.models import CausalLM
@@ -179,6 +180,25 @@ class LLM:
     def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
         """Next-token logits (T, V), float32, after each of `ids` (T,). Raises ContextLengthError, ParameterError."""
         return self._engine.logits(ids)
+
+    def score_chat(
+        self,
+        messages: Messages,
+        answer: str,
+        top: int = 10,
+        *,
+        prefill: str = "",
+        template_flags: Mapping[str, Any] | None = None,
+        cancelled: Cancelled = lambda: False,
+    ) -> Scores | None:
+        """How likely a given answer is, token by token, and what the model would rather have written at each.
+
+        `answer` follows `prefill`; `top` alternatives are told of each token. None if `cancelled()` was true before it
+        was done. Raises ContextLengthError, ParameterError, TemplateError.
+        """
+        return self._engine.score_chat(
+            messages, answer, top, prefill=prefill, template_flags=template_flags, cancelled=cancelled
+        )
 
     def close(self) -> None:
         """Frees model and memory, as soon as streams that have begun are done. May be called twice.

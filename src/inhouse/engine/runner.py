@@ -60,13 +60,19 @@ class ModelRunner:
         logits = iter(self._model.logits(np.ascontiguousarray(hidden[wanted])))
         return [next(logits) if item.wanted else None for item in work]
 
+    def rows(self, work: Work, skipped: int = 0) -> F32:
+        """One pass without a pause; the logits (T - skipped, V) after each of its tokens but the first ones."""
+        with work.sequence.extending(work.ids) as layers:
+            hidden = self._model.hidden([Segment(np.asarray(work.ids, np.int32), layers)])
+        if skipped >= len(work.ids):
+            return np.empty((0, self.vocab_size), np.float32)
+        return np.asarray(self._model.logits(np.ascontiguousarray(hidden[skipped:])))
+
     def logits(self, ids: Tokens[int], chunk: int = CHUNK) -> F32:
         """Next-token logits (T, V) after each of `ids` (T ≥ 1), from an empty sequence."""
         sequence = Sequence(self._model.new_layers, len(ids))
         out = np.empty((len(ids), self.vocab_size), np.float32)
         for begin in range(0, len(ids), chunk):
             part = list(ids[begin : begin + chunk])
-            with sequence.extending(part) as layers:
-                hidden = self._model.hidden([Segment(np.asarray(part, np.int32), layers)])
-            out[begin : begin + len(part)] = self._model.logits(hidden)
+            out[begin : begin + len(part)] = self.rows(Work(sequence, part))
         return out

@@ -30,6 +30,7 @@ from inhouse.engine.params import SamplingParams
 from inhouse.engine.prompt import ChatPrompts
 from inhouse.engine.runner import ModelRunner
 from inhouse.engine.scheduler import Limits
+from inhouse.engine.scoring import Scores, Scoring, scored
 from inhouse.engine.sequence import Sequence as TokenSequence
 from inhouse.engine.text import ChatText, PlainText
 from inhouse.errors import ContextLengthError, InhouseError, ParameterError, QueueFullError
@@ -191,6 +192,35 @@ class Engine:
         loop = self._open()
         return loop.call(lambda: loop.runner.logits(ids))
 
+    def score_chat(
+        self,
+        messages: Messages,
+        answer: str,
+        top: int,
+        *,
+        prefill: str = "",
+        template_flags: Mapping[str, Any] | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Scores | None:
+        """How likely the model finds `answer`, after `prefill`, token by token, and `top` alternatives to each.
+
+        None when `cancelled()` was true before it was done; others are served meanwhile.
+        Raises ContextLengthError, ParameterError, TemplateError.
+        """
+        prompts, flags = self._prompts(), template_flags or {}
+        prompt = prompts.render(messages, None, prefill, flags).ids
+        ids = prompts.render(messages, None, prefill + answer, flags).ids
+        begin = next((at for at, pair in enumerate(zip(prompt, ids, strict=False)) if pair[0] != pair[1]), len(prompt))
+        loop = self._open()
+        scoring = Scoring(loop.runner, loop.scheduler.cache, self._checked(ids, answer=0), begin, top)
+        try:
+            while not loop.call(scoring.step):
+                if cancelled():
+                    return None
+        finally:
+            loop.call(scoring.end)
+        return Scores(scored(scoring.found, self.tokenizer.token_bytes, answer), scoring.usage)
+
     def stats(self) -> Stats:
         """The figures as they are between two quanta."""
         loop = self._open()
@@ -244,18 +274,22 @@ class Engine:
         constraint: Constraint | None,
     ) -> Callable[[OnEvent], Request]:
         """A checked request that lacks only its owner."""
-        if self._chat is None:
-            self._chat = ChatPrompts(self.tokenizer)
+        prompts = self._prompts()
         if constraint is not None and constraint.tool_choice == "none":
             tools = None  # what must not be called is not shown
-        prompt = self._chat.render(messages, tools, prefill, flags)
-        dialect = detect_dialect(self._chat.source)
+        prompt = prompts.render(messages, tools, prefill, flags)
+        dialect = detect_dialect(prompts.source)
         guide = self._guide(constraint, dialect=dialect, tools=tools, thinking=prompt.thinking, prefill=prefill)
         parser = partial(OutputParser, dialect, tools=tools, thinking=prompt.thinking)
         earlier = sum(len(message.get("tool_calls") or ()) for message in messages)
         text = ChatText(PlainText(self.tokenizer, params.stop_strings), parser, prefill, earlier)
         bridge = self.tokenizer.encode(_BRIDGE) if params.reasoning_budget is not None else ()
         return self._request(prompt.ids, params, text, priority, prompt.tail, guide, bridge)
+
+    def _prompts(self) -> ChatPrompts:
+        if self._chat is None:
+            self._chat = ChatPrompts(self.tokenizer)
+        return self._chat
 
     def _guide(self, constraint: Constraint | None, **more: Any) -> Guide | None:
         """What keeps an answer to `constraint` and to the tools. Raises ParameterError."""

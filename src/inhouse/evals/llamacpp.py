@@ -60,6 +60,10 @@ class LlamaCppClient:
     def count_tokens(self, text: str) -> int:
         return len(self._tokens(text))
 
+    @property
+    def scorer(self) -> None:
+        """Given answers are not scored."""
+
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         """The answer as it comes; raises PeerError when llama.cpp fails, e.g. on a prompt longer than its context."""
         tools = [_tool(tool) for tool in request.tools]

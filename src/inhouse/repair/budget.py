@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from inhouse.client.types import ChatClient, ChatRequest, FinishReason, Sampling, Usage
+from inhouse.client.types import ChatClient, ChatRequest, FinishReason, Sampling, Scores, Usage
 from inhouse.repair.prompts import Prompt
 
 
@@ -109,10 +109,28 @@ class Interview:
     def count_tokens(self, text: str) -> int:
         return self._client.count_tokens(text)
 
+    @property
+    def scores(self) -> bool:
+        """Whether the model can tell how likely it finds a given answer."""
+        return self._client.scorer is not None
+
+    def score(self, prompt: Prompt, answer: str, top: int) -> Scores | None:
+        """How likely the model finds an answer, with `top` alternatives to each token; None when time is up."""
+        if (scorer := self._client.scorer) is None:
+            return None
+        started = time.monotonic()
+        request = ChatRequest(prompt.messages, prefill=prompt.prefill, cancelled=self.over)
+        scores = scorer.score(request, answer, top)
+        if scores is not None:
+            self._note(prompt, scores.usage, started, time.monotonic())
+        return scores
+
     def ask_all(self, questions: Iterable[tuple[Prompt, Sampling]]) -> Iterator[Reply]:
         """The answers in order. The first is had alone: what the prompts share is read once."""
-        first, *others = questions
-        yield self.ask(*first)
+        asked = list(questions)
+        if asked:
+            yield self.ask(*asked[0])
+        others = asked[1:]
         if self._parallel == 1:
             yield from (self.ask(*one) for one in others if not self.over())
             return

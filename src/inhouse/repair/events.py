@@ -10,7 +10,7 @@ Verdict = Literal["verified", "better", "failed", "voted", "unchanged", "repeate
 
 DraftVerdict = Literal["shows", "passes", "mistaken", "unusable"]
 
-Style = Literal["repair", "plain", "anew", "told", "explain", "line"]  # of a question; see `strategy`
+Style = Literal["repair", "plain", "anew", "told", "explain", "line", "alternative"]  # of a question; see `strategy`
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ _WINDOW = 40  # lines of a piece of a file that is not Python
 _RAISED = 1.5  # more than all other evidence of one kind
 _IMPORTED = 0.2  # of a function whose file the failing test's imports, where it is not known what ran
 _NO_ATTRIBUTE = re.compile(r"'(\w+)' object has no attribute ")
+_MAKERS = ("__init__", "__new__", "__post_init__")  # where an object's attributes are set
 _NEIGHBOURS = 3  # steps along the call graph where no calls were recorded
 _WORD = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])")
 _COMMON = frozenset(["the", "and", "that", "for", "with", "not", "are", "from", "this", "get", "set", "when"])
@@ -111,7 +112,7 @@ def _functions(evidence: Evidence, functions: list[Function]) -> list[Suspect]:
     near = {} if ran else _near_tests(evidence.test_texts, functions)
     raised = _raised_at(evidence)
     tested = {name for text in evidence.test_texts for name in _names(text)}
-    problem = _words(evidence.problem)
+    problem, unset = _words(evidence.problem), _lacking(evidence)
     found = []
     for function in functions:
         place = (function.path, function.first)
@@ -124,7 +125,7 @@ def _functions(evidence: Evidence, functions: list[Function]) -> list[Suspect]:
             continue
         shared = len(problem & (_words(function.name) | _words(function.path.rpartition("/")[2].partition(".")[0])))
         score = evident + 0.4 * named + 0.1 * min(shared, 3) + 0.1 * (function.short_name in tested)
-        score += 1.0 if _sets_missing(function, evidence.failures) else 0.0
+        score += 1.0 if function.short_name in _MAKERS and _class_of(function) in unset else 0.0
         score += 0.02 * min(function.last - function.first, 10)  # short functions hold few faults
         calls = tuple(c for made in evidence.calls.calls.values() for c in made if (c.path, c.line) == place)
         within = range(function.first, function.last + 1)
@@ -139,12 +140,23 @@ def _functions(evidence: Evidence, functions: list[Function]) -> list[Suspect]:
     return found
 
 
-def _sets_missing(function: Function, failures: Sequence[Failure]) -> bool:
-    """Whether a function is where an attribute should have been set that an object is said to lack."""
-    lacking = {match[1] for failure in failures if (match := _NO_ATTRIBUTE.search(failure.message))}
-    return function.short_name in ("__init__", "__new__", "__post_init__") and (
-        (function.owner or "").rpartition(".")[2] in lacking
-    )
+def _lacking(evidence: Evidence) -> frozenset[str]:
+    """The classes whose objects are said to lack an attribute, and those that they are derived from."""
+    found = {match[1] for failure in evidence.failures if (match := _NO_ATTRIBUTE.search(failure.message))}
+    if not found:
+        return frozenset()
+    bases: dict[str, set[str]] = {}
+    for path, text in evidence.texts.items():
+        for name, of in source.class_bases(text) if path.endswith(".py") else ():
+            bases.setdefault(name, set()).update(of)
+    frontier = set(found)
+    while frontier := {base for name in frontier for base in bases.get(name, ())} - found:
+        found |= frontier
+    return frozenset(found)
+
+
+def _class_of(function: Function) -> str:
+    return (function.owner or "").rpartition(".")[2]
 
 
 def _raised_at(evidence: Evidence) -> frozenset[Place]:

@@ -8,11 +8,12 @@ begun for the model: a small model then writes the function and nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from inhouse.client.types import Message
 from inhouse.repair import answer_grammar, line_edits
+from inhouse.repair.alternatives import Listing, listing
 from inhouse.repair.answer_grammar import DIVIDER, REPLACE, SEARCH
 from inhouse.repair.localise import Suspect
 from inhouse.workspace.code import functions
@@ -128,6 +129,21 @@ def for_line(common: str, suspect: Suspect, texts: Mapping[str, str], line: int 
     able = set(line_edits.likely(suspect, text)).intersection(shown) or set(shown)
     form = None if line is not None else line_edits.grammar("```\n", able)
     return Prompt(_messages(parts), head, ("\n",), form)
+
+
+def for_alternatives(common: str, suspect: Suspect, texts: Mapping[str, str]) -> tuple[Prompt, Listing]:
+    """A question whose answer is given, to learn what would rather have been written, and the lines of that answer.
+
+    Of a function that is shown whole it is the question for a new version, which has been read then.
+    """
+    text = texts[suspect.path]
+    listed = listing(suspect, text, suspect_text(suspect, text))
+    if 0 not in listed.numbers:
+        return replace(for_suspect(common, suspect, texts, (), explain=False), prefill=_opening(suspect)), listed
+    code = _fenced(listed.text, functions.fence(suspect.path))
+    parts = [common, *_surroundings(suspect, texts), f"Lines of `{suspect.name}` in {suspect.path}:\n{code}"]
+    parts.append("Write the corrected version of exactly these lines, so that the test passes.")
+    return Prompt(_messages(parts), _opening(suspect), ("\n```",)), listed
 
 
 def plain(problem: str, path: str, text: str) -> tuple[Message, ...]:

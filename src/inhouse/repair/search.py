@@ -10,12 +10,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import reduce
 
-from inhouse.client.types import Usage
-from inhouse.repair import line_edits, patching, prompts, strategy
+from inhouse.client.types import Sampling, Usage
+from inhouse.repair import alternatives, line_edits, patching, prompts, strategy
+from inhouse.repair.alternatives import Alternative
 from inhouse.repair.budget import Interview, Reply
-from inhouse.repair.events import Asked, Judged, OnEvent, Tried, Verdict
+from inhouse.repair.events import Asked, Judged, OnEvent, Style, Tried, Verdict
 from inhouse.repair.harness import Harness, is_better, is_repaired
 from inhouse.repair.hunks import parts
 from inhouse.repair.localise import Suspect, shifted
@@ -32,6 +34,8 @@ _PASSED_OVER = 6  # rounds for want of time or lines, after which a suspect gets
 _ROUND_COST = 2000.0  # of one usual round about a suspect, in tokens read
 _FRUITLESS = 0.5  # of a round's cost on top, where no new version came of one
 _WRITING = 8  # tokens read in the time that one is written
+_TESTING = 60.0  # tokens read in the time that a version is tested
+_REST = Sampling(max_tokens=strategy.LINE_TOKENS, stop=("\n",))  # of a line that has been begun
 _RANKS: tuple[Verdict, ...] = ("verified", "better", "failed", "voted", "repeated", "unchanged", "unusable")
 
 
@@ -44,6 +48,7 @@ class _Record:
     passed_over: int = 0
     cost: float = 0.0
     earlier: list[Earlier] = field(default_factory=list)
+    alternatives: list[Alternative] | None = None  # not tried yet; None: not asked for
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,24 @@ class Case:
     before: TestReport
 
 
-_Judge = Callable[[Case, _Record, str], tuple[Verdict, str, Found | None]]  # of a file's new text
+_Outcome = tuple[Verdict, str, Found | None]  # of one version of a program, with what went wrong
+_Judge = Callable[[Case, _Record, str], _Outcome]  # of a file's new text
+
+
+@dataclass
+class _Tally:
+    """What came of a round: the best outcome, how many versions were new, the tokens that it took."""
+
+    best: _Outcome = ("unusable", "", None)
+    versions: int = 0
+    used: Usage = field(default_factory=Usage)
+
+    def add(self, outcome: _Outcome) -> bool:
+        """Whether no better one can come."""
+        if not self.versions or _RANKS.index(outcome[0]) < _RANKS.index(self.best[0]):
+            self.best = outcome
+        self.versions += outcome[0] in ("verified", "better", "failed", "voted")
+        return outcome[0] == "verified"
 
 
 class Search:
@@ -130,18 +152,23 @@ class Search:
         suspect = record.suspect
         text = case.texts[suspect.path]
         plain = self._wants_plain(suspect, text)
-        asks = strategy.next_round(suspect, text, record.rounds, plain=plain, lines=self._lines)
+        scored = self._interview.scores
+        asks = strategy.next_round(suspect, text, record.rounds, plain=plain, lines=self._lines, scored=scored)
         record.rounds += 1
-        if not asks or not self._affords(case, record, asks[0]):
+        spent = bool(asks) and asks[0].style == "alternative" and record.alternatives == []
+        if spent or not asks or not self._affords(case, record, asks[0]):
             record.cost += _ROUND_COST
             record.passed_over += 1
             if record.passed_over > _PASSED_OVER:
                 records.remove(record)
             return None
+        if asks[0].style == "alternative":
+            return self._alternatives(case, record, asks[0].count)
         return self._attempt(case, record, asks, self._judge)
 
     def _first_rounds(self, suspect: Suspect, text: str) -> Sequence[Round]:
-        return strategy.first_rounds(suspect, text, plain=self._wants_plain(suspect, text), lines=self._lines)
+        plain, scored = self._wants_plain(suspect, text), self._interview.scores
+        return strategy.first_rounds(suspect, text, plain=plain, lines=self._lines, scored=scored)
 
     def _affords(self, case: Case, record: _Record, ask: Question) -> bool:
         suspect, interview = record.suspect, self._interview
@@ -164,45 +191,81 @@ class Search:
         for number, ask in enumerate(asks):
             prompt, seed = shown[ask.line], interview.seed(number)
             questions.append((prompt, strategy.sampling(ask, prompt, suspect, text, seed, interview.count_tokens)))
-        best: tuple[Verdict, str, Found | None] = ("unusable", "", None)
-        versions, used = 0, Usage()
+        tally = _Tally()
         for ask, reply in zip(asks, interview.ask_all(questions), strict=False):
-            used = _sum(used, reply.usage)
-            verdict, detail, found = self._verdict(case, record, ask, reply, judge)
-            versions += verdict in ("verified", "better", "failed", "voted")
-            if not versions or _RANKS.index(verdict) < _RANKS.index(best[0]):
-                best = verdict, detail, found
-            if verdict == "verified":
+            tally.used = _sum(tally.used, reply.usage)
+            if tally.add(self._verdict(case, record, ask, reply, judge)):
                 break
+        return self._told(attempt, record, tally, asks[0].style, started)
+
+    def _alternatives(self, case: Case, record: _Record, count: int) -> Found | None:
+        """The next lines that the model would rather have written, each with the rest that it writes to it, tested."""
+        suspect, interview = record.suspect, self._interview
+        text = case.texts[suspect.path]
+        attempt = interview.begin()
+        self._on_event(Asked(attempt, suspect.label, 0.0))
+        started, tally = time.monotonic(), _Tally()
+        prompt, listed = prompts.for_alternatives(case.common, suspect, case.texts)
+        if record.alternatives is None:
+            scores = interview.score(prompt, listed.text, alternatives.TOP)
+            tokens, tally.used = (scores.tokens, scores.usage) if scores is not None else ((), tally.used)
+            record.alternatives = alternatives.ranked(tokens, listed, line_edits.likely(suspect, text))
+        chosen, record.alternatives = record.alternatives[:count], record.alternatives[count:]
+        begun = {
+            change: replace(prompt, prefill=prompt.prefill + listed.text[: change.at] + change.token, grammar=None)
+            for change in chosen
+            if not change.whole
+        }
+        replies = dict(zip(begun, interview.ask_all([(each, _REST) for each in begun.values()]), strict=False))
+        tally.used = reduce(_sum, (reply.usage for reply in replies.values()), tally.used)
+        for change in chosen:
+            line = change.head
+            if not change.whole:
+                reply = replies.get(change)
+                if reply is None or reply.cut:
+                    continue
+                line += reply.text.removeprefix(begun[change].prefill)
+            for new in alternatives.versions(change, line, listed, text):
+                if interview.over() or tally.add(self._outcome(case, record, new, self._judge)):
+                    return self._told(attempt, record, tally, "alternative", started)
+        return self._told(attempt, record, tally, "alternative", started)
+
+    def _told(self, attempt: int, record: _Record, tally: _Tally, style: Style, started: float) -> Found | None:
+        """Counts what a round took, and says what came of it."""
+        used, (verdict, detail, found) = tally.used, tally.best
         record.cost += used.prompt_tokens - used.cached_tokens + _WRITING * used.completion_tokens
-        record.cost += 0 if versions else _FRUITLESS * _ROUND_COST  # the model finds nothing wrong there
+        # Where no version is new, the model finds nothing wrong.
+        record.cost += _TESTING * tally.versions if tally.versions else _FRUITLESS * _ROUND_COST
         self._on_event(
             Tried(
-                attempt, suspect.label, best[0], best[1], used.prompt_tokens, used.cached_tokens,
-                used.completion_tokens, round(time.monotonic() - started, 2), asks[0].style, versions,
+                attempt, record.suspect.label, verdict, detail, used.prompt_tokens, used.cached_tokens,
+                used.completion_tokens, round(time.monotonic() - started, 2), style, tally.versions,
             )
         )  # fmt: skip
-        return best[2]
+        return found
 
-    def _verdict(
-        self, case: Case, record: _Record, ask: Question, reply: Reply, judge: _Judge
-    ) -> tuple[Verdict, str, Found | None]:
-        suspect = record.suspect
-        text = case.texts[suspect.path]
+    def _verdict(self, case: Case, record: _Record, ask: Question, reply: Reply, judge: _Judge) -> _Outcome:
+        text = case.texts[record.suspect.path]
         try:
-            new = _changed(suspect, text, ask, reply)
-            found = judge(case, record, new)
-            for part in parts(text, new) if found[0] == "failed" else ():
-                if self._interview.over():
-                    break
-                if functions.syntax_error(suspect.path, part) is None:
-                    alone = judge(case, record, part)
-                    found = alone if _RANKS.index(alone[0]) < _RANKS.index(found[0]) else found
-            return found
-        except _UnchangedError as error:
-            return "unchanged", str(error), None
+            new = _applied(record.suspect, text, ask, reply)
         except EditError as error:
             return "unusable", str(error).partition("\n")[0], None
+        found = self._outcome(case, record, new, judge)
+        for part in parts(text, new) if found[0] == "failed" else ():
+            if self._interview.over():
+                break
+            alone = self._outcome(case, record, part, judge)
+            found = alone if _RANKS.index(alone[0]) < _RANKS.index(found[0]) else found
+        return found
+
+    def _outcome(self, case: Case, record: _Record, new: str, judge: _Judge) -> _Outcome:
+        """What `judge` says to a file's new text, if it is a program and another one."""
+        path, text = record.suspect.path, case.texts[record.suspect.path]
+        if functions.syntax_error(path, text) is None and (problem := functions.syntax_error(path, new)):
+            return "unusable", f"the new code is not valid {functions.language_name(path)} ({problem})", None
+        if _same(path, new, text):
+            return "unchanged", "the new version is the old one", None
+        return judge(case, record, new)
 
     def _wants_plain(self, suspect: Suspect, text: str) -> bool:
         """Whether its file is asked about as a whole in this suspect's turns: the first one's, before any repair."""
@@ -267,18 +330,6 @@ class _Ballot:
         return self._texts[key] if 2 * votes > voters else None
 
 
-class _UnchangedError(EditError):
-    """The new version is the old one."""
-
-
-def _changed(suspect: Suspect, text: str, ask: Question, reply: Reply) -> str:
-    """The new text of the suspect's file. Raises EditError when the answer cannot be used or changes nothing."""
-    new = _applied(suspect, text, ask, reply)
-    if _same(suspect.path, new, text):
-        raise _UnchangedError("the new version is the old one")
-    return new
-
-
 def _applied(suspect: Suspect, text: str, ask: Question, reply: Reply) -> str:
     """The new text of the suspect's file. Raises EditError when the answer cannot be used."""
     if reply.cut:
@@ -293,8 +344,6 @@ def _applied(suspect: Suspect, text: str, ask: Question, reply: Reply) -> str:
         new = patching.rewritten_function(suspect.path, text, suspect.name, reply.text, suspect.first)
     else:
         new = patching.rewritten_lines(text, suspect.first, suspect.last, reply.text)
-    if functions.syntax_error(suspect.path, text) is None and (problem := functions.syntax_error(suspect.path, new)):
-        raise EditError(f"the new code is not valid {functions.language_name(suspect.path)} ({problem})")
     return new
 
 

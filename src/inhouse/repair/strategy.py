@@ -18,8 +18,9 @@ from inhouse.repair.localise import Suspect
 from inhouse.repair.prompts import Earlier, Prompt
 
 PLAIN_TOKENS = 1536  # allowed to the answer of a plain question, which may be the whole file
+_BATCHES = (8, 12, 20, 30)  # alternatives that are tried in a round
 SHORT = 20  # lines of a function that is asked for as a whole before single lines are
-_LINE_TOKENS = 120  # allowed to one line
+LINE_TOKENS = 120  # allowed to one line
 _SMALLEST_ANSWER = 160  # tokens allowed at least
 _EXPLANATION = 120  # tokens allowed on top for saying what is wrong
 _SAMPLED: tuple[Style, ...] = (
@@ -33,11 +34,15 @@ _COOLEST, _HOTTEST, _STEP = 0.7, 1.0, 0.05
 
 @dataclass(frozen=True)
 class Question:
-    """One question about a suspect; of style "line", about this `line` or any (None)."""
+    """One question about a suspect; of style "line", about this `line` or any (None).
+
+    Of style "alternative" nothing is asked: the next `count` lines that would rather have been written are tried.
+    """
 
     style: Style
     temperature: float
     line: int | None = None
+    count: int = 0
 
 
 Round = tuple[Question, ...]  # asked together: one style, and as far as may be one prompt
@@ -53,8 +58,23 @@ def question(suspect: Suspect, text: str, number: int, *, plain: bool) -> Questi
     return Question(styles[later % len(styles)], min(_HOTTEST, _COOLEST + _STEP * later))
 
 
-def first_rounds(suspect: Suspect, text: str, *, plain: bool, lines: int) -> list[Round]:
-    """The rounds that every suspect is asked first: greedy questions of each kind, and `lines` answers about lines."""
+def first_rounds(suspect: Suspect, text: str, *, plain: bool, lines: int, scored: bool) -> list[Round]:
+    """The rounds that every suspect is asked first: greedy questions of each kind, and `lines` answers about lines.
+
+    With `scored`, the model can tell what it would rather have written, which is tried before each question.
+    """
+    asked = _asked_first(suspect, text, plain=plain, lines=lines)
+    if not scored:
+        return asked
+    return [round for turn, question in enumerate(asked) for round in (_alternatives(turn), question)]
+
+
+def _alternatives(turn: int) -> Round:
+    """The `turn`-th (from 0) likeliest lines of those that would rather have been written."""
+    return (Question("alternative", 0.0, count=_BATCHES[min(turn, len(_BATCHES) - 1)]),)
+
+
+def _asked_first(suspect: Suspect, text: str, *, plain: bool, lines: int) -> list[Round]:
     whole: list[Round] = [(Question(style, 0.0),) for style in _greedy(suspect, text, plain=plain)]
     rounds = (_raising_line(suspect, lines), _any_line(0, lines), _each_line(suspect, text, 0, lines))
     single = [round for round in rounds if round]
@@ -67,12 +87,17 @@ def first_rounds(suspect: Suspect, text: str, *, plain: bool, lines: int) -> lis
     return [whole[0], *single, *whole[1:]]
 
 
-def next_round(suspect: Suspect, text: str, number: int, *, plain: bool, lines: int) -> Round:
+def next_round(suspect: Suspect, text: str, number: int, *, plain: bool, lines: int, scored: bool) -> Round:
     """The `number`-th round (from 0) about a suspect."""
-    first = first_rounds(suspect, text, plain=plain, lines=lines)
+    first = first_rounds(suspect, text, plain=plain, lines=lines, scored=scored)
     if number < len(first):
         return first[number]
-    turn, kind = divmod(number - len(first), 3 if lines else 1)
+    later = number - len(first)
+    if scored:
+        later, asks = divmod(later, 2)
+        if not asks:
+            return _alternatives(len(first))
+    turn, kind = divmod(later, 3 if lines else 1)
     if kind == 1:
         return _any_line(1 + turn, lines)
     if kind == 2 and (single := _each_line(suspect, text, 1 + turn, lines)):
@@ -115,7 +140,7 @@ def expected_tokens(ask: Question, suspect: Suspect, text: str, count: Callable[
 
 def _room(ask: Question, suspect: Suspect, text: str, count: Callable[[str], int]) -> int:
     if ask.style == "line":
-        return _LINE_TOKENS
+        return LINE_TOKENS
     if ask.style == "plain":
         return PLAIN_TOKENS
     size = count(prompts.suspect_text(suspect, text))

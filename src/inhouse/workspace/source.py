@@ -86,6 +86,15 @@ def class_outline(source: str, name: str, leave_out: str = "") -> str:
     return textwrap.dedent("\n".join(kept))
 
 
+def class_bases(source: str) -> list[tuple[str, frozenset[str]]]:
+    """Every class with the last names of those that it is derived from, such as `Base` of `module.Base`."""
+    tree = parse(source)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)] if tree else []
+    return [
+        (n.name, frozenset(ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in n.bases)) for n in nodes
+    ]
+
+
 def signature(node: FunctionNode) -> str:
     """`def name(arguments) -> result:` on one line."""
     prefix = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from inhouse.workspace.testing.command import TestCommand, given_command
+from inhouse.workspace.testing.detection import with_script
 from inhouse.workspace.testing.runners import named_failures
 
 
@@ -61,3 +62,14 @@ def test_node_runs_the_test_that_is_asked_for_and_no_other(tmp_path: Path) -> No
         (failure,) = named_failures(ran.stdout)
         assert failure.id == wanted
         assert said in failure.text
+
+
+@pytest.mark.parametrize(
+    "line", ["npm test", "npm t", "npm run unit", "npm run-script unit", "yarn unit", "pnpm run unit"]
+)
+def test_a_script_of_any_name_is_known(line: str) -> None:
+    package = '{"scripts": {"test": "mocha", "unit": "mocha"}}'
+    some = with_script(given_command(line), lambda path: package).only(["adds"])
+    assert some is not None
+    assert list(some.argv)[-2:] == ["-g", "^(adds)$"]
+    assert with_script(given_command(line), lambda path: "{}").only(["adds"]) is None

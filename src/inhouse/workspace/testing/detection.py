@@ -104,9 +104,11 @@ def _why_no_python(pythons: Sequence[Path], probe: Probe, stand_in: Path | None)
 def with_script(command: TestCommand, read: Callable[[str], str]) -> TestCommand:
     """A user's command of a package manager with the script that it runs; any other as it is."""
     words = command.argv.split() if isinstance(command.argv, str) else list(command.argv)
-    if command.kind == "other" and words[:1] and words[0] in (*_RUN_TESTS, "pnpm", "yarn") and "test" in words:
-        return replace(command, script=_test_script(read("package.json")))
-    return command
+    if command.kind != "other" or words[:1] not in (["npm"], ["pnpm"], ["yarn"], ["bun"]):
+        return command
+    called = [word for word in words[1:] if not word.startswith("-") and word not in ("run", "run-script")]
+    name = "test" if called[:1] == ["t"] else "".join(called[:1])
+    return replace(command, script=_script(read("package.json"), name))
 
 
 def _other(known: frozenset[str], read: Callable[[str], str], probe: Probe) -> TestCommand | None:
@@ -137,8 +139,13 @@ def _has_test_script(text: str) -> bool:
 
 
 def _test_script(text: str) -> str:
+    return _script(text, "test")
+
+
+def _script(text: str, name: str) -> str:
+    """A script of package.json; "" where it has none of that name."""
     scripts = _fields(text).get("scripts")
-    script = scripts.get("test") if isinstance(scripts, dict) else None
+    script = scripts.get(name) if isinstance(scripts, dict) else None
     return str(script or "")
 
 

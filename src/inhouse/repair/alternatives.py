@@ -1,0 +1,119 @@
+"""Places where a model would rather have written something else than the program has, the likeliest first.
+
+A model that is asked to correct code, and made to read the faulty code as its own answer, is least content where the
+fault is: what it would have written there is a correction, or the beginning of one. (That faulty lines are the less
+likely ones: Ray et al., "On the 'Naturalness' of Buggy Code", ICSE 2016, arXiv:1506.01159.) Asks and runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inhouse.client.types import ScoredToken
+from inhouse.repair import line_edits
+from inhouse.repair.localise import Suspect
+
+TOP = 12  # alternatives to each token
+_CONTENT = 0.5  # how much it counts that the token as it is is likely
+_UNSUSPICIOUS = 1.0  # off the log-probability for what stands on the least suspicious line; less on others
+_FENCE = "```"
+_COMMENTS = ("#", "//", "/*", '"""')
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The lines of a suspect that are scored, at the left margin, and their numbers in the file (0: left out there)."""
+
+    lines: tuple[str, ...]
+    numbers: tuple[int, ...]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A line that would go on another way: `head` is its beginning in the listing, the other token included.
+
+    `at` counts the characters of the listing before that token, `number` is the line's in the file. A `whole` line
+    has no more to come. It may be meant `instead` of the old line, or as one that is missing `before` it.
+    """
+
+    at: int
+    token: str
+    number: int
+    head: str
+    whole: bool
+    instead: bool
+    before: bool
+    score: float
+
+
+def listing(suspect: Suspect, text: str, code: str) -> Listing:
+    """All lines of a suspect, which are `code` at the left margin; of a long one those around its likeliest lines."""
+    lines = [line.rstrip("\r") for line in code.split("\n")]
+    shown = line_edits.listed(suspect, text)
+    found: list[tuple[str, int]] = []
+    for number in shown:
+        if found and number != found[-1][1] + 1:
+            found.append(("...", 0))
+        if number - suspect.first < len(lines):
+            found.append((lines[number - suspect.first], number))
+    return Listing(tuple(line for line, _ in found), tuple(number for _, number in found))
+
+
+def ranked(tokens: Sequence[ScoredToken], listed: Listing, likely: Sequence[int]) -> list[Alternative]:
+    """All alternatives on lines that may be wrong; `likely` are those, the likeliest first."""
+    code, places = listed.text, {number: place for place, number in enumerate(likely)}
+    found: dict[tuple[int, str], Alternative] = {}
+    for token in tokens:
+        if token.at < 0:
+            continue
+        before = code[: token.at]
+        line = before.count("\n")
+        start = before.rpartition("\n")[2]
+        for text, logprob in token.top:
+            if text == token.text or _FENCE in start + text:
+                continue
+            change = _change(text, logprob - _CONTENT * token.logprob, token.at, line, start, listed, places)
+            if change is not None and (change.number, change.head) not in found:
+                found[change.number, change.head] = change
+    return sorted(found.values(), key=lambda change: -change.score)
+
+
+def _change(
+    token: str, score: float, at: int, line: int, start: str, listed: Listing, places: dict[int, int]
+) -> Alternative | None:
+    """What another token makes of a line; None where that is nothing new, or nothing that matters."""
+    body, ends, _ = token.partition("\n")
+    number, head, old = listed.numbers[line], start + body, listed.lines[line]
+    if (
+        not number
+        or not head.strip()
+        or head.lstrip().startswith(_COMMENTS)
+        or (ends and head.rstrip() == old.rstrip())
+    ):
+        return None
+    opens = not start.strip()
+    near = [places[each] for each in ((number, number - 1) if opens else (number,)) if each in places]
+    if not near:
+        return None
+    score -= _UNSUSPICIOUS * min(near) / len(places)
+    return Alternative(at, token, number, head, bool(ends), number in places, opens, score)
+
+
+def versions(change: Alternative, line: str, listed: Listing, text: str) -> list[str]:
+    """The file's text with a line that began as an alternative: instead of the old one, and before it."""
+    lines = text.split("\n")
+    old = lines[change.number - 1]
+    shown = listed.lines[listed.numbers.index(change.number)]
+    ending = "\r" if old.endswith("\r") else ""
+    indent = old.rstrip("\r").removesuffix(shown) if shown else ""
+    new = indent + line.rstrip() + ending
+    before, after = lines[: change.number - 1], lines[change.number :]
+    made = [[*before, new, *after]] if change.instead else []
+    if change.before:
+        made.append([*before, new, old, *after])
+    return ["\n".join(each) for each in made]
