@@ -60,6 +60,20 @@ class TestRanked:
         assert (after.instead, after.before) == (False, True)
 
 
+def test_a_line_that_was_finished_could_have_gone_on_otherwise() -> None:
+    (change,) = ranked([token(" x", (" self", -1.0), after="return")], LISTED, (7,))
+    rest = [
+        ScoredToken(0, ".a", -0.5, ((".a", -0.5), (".b", -1.5))),
+        ScoredToken(2, "\n", -0.1, (("\n", -0.1), ("()", -3.0), (" #", -4.0))),
+    ]
+    found = alternatives.siblings(change, ".a", rest)
+    assert [(other.head, other.whole) for other in found] == [
+        ("        return self.b", False), ("        return self.a()", False),
+    ]  # fmt: skip
+    assert [round(other.score - change.score, 3) for other in found] == [-1.5, -3.5]
+    assert found[0].begun == " self.b"
+
+
 class TestVersions:
     TEXT = "import a\n\nclass C:\n\n\tdef f(x):\n\t    if x > 1:\r\n\t        return x\n\t    return 0\n"
 

@@ -8,13 +8,14 @@ likely ones: Ray et al., "On the 'Naturalness' of Buggy Code", ICSE 2016, arXiv:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inhouse.client.types import ScoredToken
 from inhouse.repair import line_edits
 from inhouse.repair.localise import Suspect
 
 TOP = 12  # alternatives to each token
+FEW = 4  # to each token of a line that has been begun
 _CONTENT = 0.5  # how much it counts that the token as it is is likely
 _UNSUSPICIOUS = 1.0  # off the log-probability for what stands on the least suspicious line; less on others
 _FENCE = "```"
@@ -35,14 +36,14 @@ class Listing:
 
 @dataclass(frozen=True)
 class Alternative:
-    """A line that would go on another way: `head` is its beginning in the listing, the other token included.
+    """A line that would go on another way: after `at` characters of the listing with `begun`.
 
-    `at` counts the characters of the listing before that token, `number` is the line's in the file. A `whole` line
-    has no more to come. It may be meant `instead` of the old line, or as one that is missing `before` it.
+    `number` is the line's in the file, `head` its beginning in the listing, `begun` included. A `whole` line has no
+    more to come. It may be meant `instead` of the old line, or as one that is missing `before` it.
     """
 
     at: int
-    token: str
+    begun: str
     number: int
     head: str
     whole: bool
@@ -102,6 +103,20 @@ def _change(
         return None
     score -= _UNSUSPICIOUS * min(near) / len(places)
     return Alternative(at, token, number, head, bool(ends), number in places, opens, score)
+
+
+def siblings(change: Alternative, rest: str, tokens: Sequence[ScoredToken]) -> list[Alternative]:
+    """The other ways that an alternative could have gone on than with `rest`, whose tokens are scored."""
+    found, score = [], change.score
+    for token in tokens:
+        for text, logprob in token.top if token.at >= 0 else ():
+            body, ends, _ = text.partition("\n")
+            more = rest[: token.at] + body
+            if text != token.text and _FENCE not in more and not body.lstrip().startswith(_COMMENTS):
+                head, begun = change.head + more, change.begun + rest[: token.at] + text
+                found.append(replace(change, begun=begun, head=head, whole=bool(ends), score=score + logprob))
+        score += token.logprob
+    return found
 
 
 def versions(change: Alternative, line: str, listed: Listing, text: str) -> list[str]:

@@ -15,13 +15,13 @@ from functools import reduce
 
 from inhouse.client.types import Sampling, Usage
 from inhouse.repair import alternatives, line_edits, patching, prompts, strategy
-from inhouse.repair.alternatives import Alternative
+from inhouse.repair.alternatives import Alternative, Listing
 from inhouse.repair.budget import Interview, Reply
 from inhouse.repair.events import Asked, Judged, OnEvent, Style, Tried, Verdict
 from inhouse.repair.harness import Harness, is_better, is_repaired
 from inhouse.repair.hunks import parts
 from inhouse.repair.localise import Suspect, shifted
-from inhouse.repair.prompts import Earlier
+from inhouse.repair.prompts import Earlier, Prompt
 from inhouse.repair.result_kinds import kind_changed
 from inhouse.repair.strategy import Question, Round
 from inhouse.workspace.checkout import Patch
@@ -211,24 +211,36 @@ class Search:
             tokens, tally.used = (scores.tokens, scores.usage) if scores is not None else ((), tally.used)
             record.alternatives = alternatives.ranked(tokens, listed, line_edits.likely(suspect, text))
         chosen, record.alternatives = record.alternatives[:count], record.alternatives[count:]
+        for change, rest in self._finished(prompt, listed, chosen, record, tally):
+            for new in alternatives.versions(change, change.head + rest, listed, text):
+                if interview.over() or tally.add(self._outcome(case, record, new, self._judge)):
+                    return self._told(attempt, record, tally, "alternative", started)
+        return self._told(attempt, record, tally, "alternative", started)
+
+    def _finished(
+        self, prompt: Prompt, listed: Listing, chosen: Sequence[Alternative], record: _Record, tally: _Tally
+    ) -> Iterator[tuple[Alternative, str]]:
+        """Alternatives with the rest of their lines. The ways that the rest could have gone as well join the others."""
+        interview = self._interview
         begun = {
-            change: replace(prompt, prefill=prompt.prefill + listed.text[: change.at] + change.token, grammar=None)
+            change: replace(prompt, prefill=prompt.prefill + listed.text[: change.at] + change.begun, grammar=None)
             for change in chosen
             if not change.whole
         }
         replies = dict(zip(begun, interview.ask_all([(each, _REST) for each in begun.values()]), strict=False))
         tally.used = reduce(_sum, (reply.usage for reply in replies.values()), tally.used)
         for change in chosen:
-            line = change.head
-            if not change.whole:
-                reply = replies.get(change)
-                if reply is None or reply.cut:
-                    continue
-                line += reply.text.removeprefix(begun[change].prefill)
-            for new in alternatives.versions(change, line, listed, text):
-                if interview.over() or tally.add(self._outcome(case, record, new, self._judge)):
-                    return self._told(attempt, record, tally, "alternative", started)
-        return self._told(attempt, record, tally, "alternative", started)
+            reply = replies.get(change)
+            if change.whole:
+                yield change, ""
+            elif reply is not None and not reply.cut:
+                rest = reply.text.removeprefix(begun[change].prefill)
+                yield change, rest
+                if scores := interview.score(begun[change], rest + "\n", alternatives.FEW):
+                    tally.used = _sum(tally.used, scores.usage)
+                    more = alternatives.siblings(change, rest, scores.tokens)
+                    others = [*(record.alternatives or ()), *more]
+                    record.alternatives = sorted(others, key=lambda other: -other.score)
 
     def _told(self, attempt: int, record: _Record, tally: _Tally, style: Style, started: float) -> Found | None:
         """Counts what a round took, and says what came of it."""
