@@ -57,7 +57,14 @@ class DownloadError(InhouseError):
 
 
 class ContextLengthError(InhouseError):
-    """A prompt (plus the room asked for the answer) does not fit the context."""
+    """A prompt (plus the room asked for the answer) does not fit the context.
+
+    `prompt` and `context` are their tokens, where they are known (0: not).
+    """
+
+    def __init__(self, message: str, prompt: int = 0, context: int = 0) -> None:
+        super().__init__(message)
+        self.prompt, self.context = prompt, context
 
 
 class TemplateError(InhouseError):

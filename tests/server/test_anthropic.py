@@ -156,7 +156,7 @@ def test_ignores_what_only_anthropic_runs(says: Serve, claude: Claude) -> None:
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "role"),
         ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, "image"),
-        ({"messages": [{"role": "user", "content": "x" * 9000}]}, "context"),
+        ({"messages": [{"role": "user", "content": "x" * 9000}]}, "prompt is too long: "),
         ({"temperature": -1}, "temperature"),
         ({"tool_choice": {"type": "any"}}, "tool"),
         ({"tools": [WEATHER], "tool_choice": {"type": "tool", "name": "sun"}}, "sun"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import openai
@@ -328,6 +329,7 @@ def test_a_prompt_too_long_has_its_own_code(says: Serve, client: Client) -> None
             model="tiny", messages=[{"role": "user", "content": "x" * 2000}]
         )
     assert caught.value.code == "context_length_exceeded"
+    assert re.search(r"maximum context length is 1024 tokens.* resulted in 20\d\d tokens", str(caught.value))
 
 
 def test_a_wrong_priority_is_told(says: Serve, client: Client) -> None:

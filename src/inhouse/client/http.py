@@ -204,7 +204,8 @@ class HttpClient:
     def _error(self, status: int, text: str) -> InhouseError:
         said = _short(text)
         words = said.lower()
-        if status in (0, 400, 413, 422) and "context" in words and ("length" in words or "exceed" in words):
+        too_long = "prompt is too long" in words or ("context" in words and ("length" in words or "exceed" in words))
+        if status in (0, 400, 413, 422) and too_long:
             return ContextLengthError(f"{self._url}: {said}")
         remedy = {
             401: "give a key in INHOUSE_API_KEY",

@@ -352,7 +352,9 @@ class Engine:
             raise ContextLengthError(
                 f"a prompt of {len(ids)} tokens and an answer of {answer} do not fit the context of {self.context}: "
                 f"shorten the prompt, lower max_tokens, or open the model with a larger context (it allows "
-                f"{self.config.max_position_embeddings})"
+                f"{self.config.max_position_embeddings})",
+                prompt=len(ids),
+                context=self.context,
             )
         return ids
 

@@ -36,7 +36,7 @@ _MAX_CALLS = 6  # shown of a suspect
 _MAX_NEIGHBOURS = 6  # functions shown by their signature
 _MAX_PROBLEM = 4000  # characters
 _MAX_MESSAGE = 1500  # characters of what a failure says
-_MAX_AROUND = 1600  # characters of neighbours, and of a class
+_MAX_AROUND = 800  # characters of neighbours, and of a class
 _MAX_TEST = 30  # lines of a failing test that are shown
 
 

@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
 
 from inhouse.client.types import Sampling, Usage
 from inhouse.repair import alternatives, line_edits, patching, prompts, strategy
@@ -35,6 +34,7 @@ _ROUND_COST = 2000.0  # of one usual round about a suspect, in tokens read
 _FRUITLESS = 0.5  # of a round's cost on top, where no new version came of one
 _WRITING = 8  # tokens read in the time that one is written
 _TESTING = 60.0  # tokens read in the time that a version is tested
+_TOGETHER = 3  # alternatives that are finished at a time; each may bring better ones than those that are left
 _REST = Sampling(max_tokens=strategy.LINE_TOKENS, stop=("\n",))  # of a line that has been begun
 _RANKS: tuple[Verdict, ...] = ("verified", "better", "failed", "voted", "repeated", "unchanged", "unusable")
 
@@ -210,37 +210,45 @@ class Search:
             scores = interview.score(prompt, listed.text, alternatives.TOP)
             tokens, tally.used = (scores.tokens, scores.usage) if scores is not None else ((), tally.used)
             record.alternatives = alternatives.ranked(tokens, listed, line_edits.likely(suspect, text))
-        chosen, record.alternatives = record.alternatives[:count], record.alternatives[count:]
-        for change, rest in self._finished(prompt, listed, chosen, record, tally):
+        for change, rest in self._finished(prompt, listed, record, tally, count):
             for new in alternatives.versions(change, change.head + rest, listed, text):
                 if interview.over() or tally.add(self._outcome(case, record, new, self._judge)):
                     return self._told(attempt, record, tally, "alternative", started)
         return self._told(attempt, record, tally, "alternative", started)
 
     def _finished(
-        self, prompt: Prompt, listed: Listing, chosen: Sequence[Alternative], record: _Record, tally: _Tally
+        self, prompt: Prompt, listed: Listing, record: _Record, tally: _Tally, count: int
     ) -> Iterator[tuple[Alternative, str]]:
-        """Alternatives with the rest of their lines. The ways that the rest could have gone as well join the others."""
-        interview = self._interview
-        begun = {
-            change: replace(prompt, prefill=prompt.prefill + listed.text[: change.at] + change.begun, grammar=None)
-            for change in chosen
-            if not change.whole
-        }
-        replies = dict(zip(begun, interview.ask_all([(each, _REST) for each in begun.values()]), strict=False))
-        tally.used = reduce(_sum, (reply.usage for reply in replies.values()), tally.used)
-        for change in chosen:
-            reply = replies.get(change)
-            if change.whole:
-                yield change, ""
-            elif reply is not None and not reply.cut:
-                rest = reply.text.removeprefix(begun[change].prefill)
-                yield change, rest
-                if scores := interview.score(begun[change], rest + "\n", alternatives.FEW):
-                    tally.used = _sum(tally.used, scores.usage)
-                    more = alternatives.siblings(change, rest, scores.tokens)
-                    others = [*(record.alternatives or ()), *more]
-                    record.alternatives = sorted(others, key=lambda other: -other.score)
+        """The best alternatives with the rest of their lines; the other ways to go on join those that are left."""
+        while count > 0 and record.alternatives and not self._interview.over():
+            chosen, record.alternatives = record.alternatives[:_TOGETHER], record.alternatives[_TOGETHER:]
+            count -= len(chosen)
+            begun = {
+                change: replace(prompt, prefill=prompt.prefill + listed.text[: change.at] + change.begun, grammar=None)
+                for change in chosen
+                if not change.whole
+            }
+            replies = self._interview.ask_all([(each, _REST) for each in begun.values()])
+            rests = {
+                change: self._rest(change, asked, reply, record, tally)
+                for (change, asked), reply in zip(begun.items(), replies, strict=False)
+            }
+            for change in chosen:
+                rest = "" if change.whole else rests.get(change)
+                if rest is not None:
+                    yield change, rest
+
+    def _rest(self, change: Alternative, asked: Prompt, reply: Reply, record: _Record, tally: _Tally) -> str | None:
+        """How a line goes on that has been begun; None where it has no end."""
+        tally.used = _sum(tally.used, reply.usage)
+        if reply.cut:
+            return None
+        rest = reply.text.removeprefix(asked.prefill)
+        if scores := self._interview.score(asked, rest + "\n", alternatives.FEW):
+            tally.used = _sum(tally.used, scores.usage)
+            others = [*(record.alternatives or ()), *alternatives.siblings(change, rest, scores.tokens)]
+            record.alternatives = sorted(others, key=lambda other: -other.score)
+        return rest
 
     def _told(self, attempt: int, record: _Record, tally: _Tally, style: Style, started: float) -> Found | None:
         """Counts what a round took, and says what came of it."""

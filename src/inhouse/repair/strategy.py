@@ -18,7 +18,7 @@ from inhouse.repair.localise import Suspect
 from inhouse.repair.prompts import Earlier, Prompt
 
 PLAIN_TOKENS = 1536  # allowed to the answer of a plain question, which may be the whole file
-_BATCHES = (8, 12, 20, 30)  # alternatives that are tried in a round
+_BATCHES = (8, 12, 12, 20)  # alternatives that are tried in a round
 SHORT = 20  # lines of a function that is asked for as a whole before single lines are
 LINE_TOKENS = 120  # allowed to one line
 _SMALLEST_ANSWER = 160  # tokens allowed at least
@@ -61,12 +61,12 @@ def question(suspect: Suspect, text: str, number: int, *, plain: bool) -> Questi
 def first_rounds(suspect: Suspect, text: str, *, plain: bool, lines: int, scored: bool) -> list[Round]:
     """The rounds that every suspect is asked first: greedy questions of each kind, and `lines` answers about lines.
 
-    With `scored`, the model can tell what it would rather have written, which is tried before each question.
+    With `scored`, the model can tell what it would rather have written: that is tried first, and after each question.
     """
     asked = _asked_first(suspect, text, plain=plain, lines=lines)
     if not scored:
         return asked
-    return [round for turn, question in enumerate(asked) for round in (_alternatives(turn), question)]
+    return [_alternatives(0), *(each for turn, one in enumerate(asked, 1) for each in (_alternatives(turn), one))]
 
 
 def _alternatives(turn: int) -> Round:

@@ -33,7 +33,10 @@ _ANTHROPIC_TYPES = {
 
 
 class ApiError(Exception):
-    """An answer that is an error. `param` names the field at fault; `retry_after` is in seconds."""
+    """An answer that is an error. `param` names the field at fault; `retry_after` is in seconds.
+
+    `anthropic` is the message in Anthropic's API, where clients look for other words than in OpenAI's.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class ApiError(Exception):
         code: str | None = None,
         param: str | None = None,
         retry_after: float | None = None,
+        anthropic: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -49,6 +53,7 @@ class ApiError(Exception):
         self.code = code
         self.param = param
         self.retry_after = retry_after
+        self.anthropic = anthropic or message
 
     @property
     def headers(self) -> dict[str, str]:
@@ -61,7 +66,7 @@ class ApiError(Exception):
         """The JSON of the response in the API's own shape."""
         if flavour == "anthropic":
             kind = _ANTHROPIC_TYPES.get(self.status, "api_error" if self.status >= 500 else "invalid_request_error")
-            return {"type": "error", "error": {"type": kind, "message": self.message}}
+            return {"type": "error", "error": {"type": kind, "message": self.anthropic}}
         kind = _OPENAI_TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
@@ -81,7 +86,7 @@ def from_engine(error: Exception) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, ContextLengthError):
-        return ApiError(400, str(error), "context_length_exceeded", "messages")
+        return _too_long(error)
     if isinstance(error, ParameterError | TemplateError):
         return ApiError(400, str(error), "invalid_value")
     retry_after = getattr(error, "retry_after", None)
@@ -90,6 +95,18 @@ def from_engine(error: Exception) -> ApiError:
     if isinstance(error, InhouseError):
         return ApiError(503, str(error), "unavailable", retry_after=5)
     return ApiError(500, "the server failed on this request; its log says how", "internal_error")
+
+
+def _too_long(error: ContextLengthError) -> ApiError:
+    """In the words by which clients know that they have to shorten the conversation: OpenAI's and Anthropic's own."""
+    if not error.context:
+        return ApiError(400, str(error), "context_length_exceeded", "messages")
+    openai = (
+        f"This model's maximum context length is {error.context} tokens. However, your messages resulted in "
+        f"{error.prompt} tokens. Please reduce the length of the messages."
+    )
+    anthropic = f"prompt is too long: {error.prompt} tokens > {error.context} maximum"
+    return ApiError(400, openai, "context_length_exceeded", "messages", anthropic=anthropic)
 
 
 def from_validation(errors: Sequence[Any]) -> ApiError:
