@@ -115,3 +115,17 @@ def test_what_an_object_lacks_should_have_been_set_where_its_class_or_a_base_of_
     names = [suspect.name for suspect in ranked]
     assert names.index("Base.__init__") < names.index("Other.__init__")
     assert names[:2] in (["Base.__init__", "Point.size"], ["Point.size", "Base.__init__"])
+
+
+def test_what_a_long_function_holds_is_suspected_for_itself() -> None:
+    body = "".join(f"  step({n});\n" for n in range(60))
+    inner_one = "  function inner(x) {\n    return x - 1;\n  }\n"
+    text = f"function outer(args) {{\n{body}{inner_one}  return args.map(inner);\n}}\n"
+    inner, outer = (62, 63, 64), (1, 2, 65, 66)
+    where = frozenset(("a.js", line) for line in (*inner, *outer))
+    failure = Failure("adds", "adds", "1 !== 2", (Place("test/a.js", 1),))
+    shares = {("a.js", line): 0.9 if line in inner else 0.2 for _, line in where}
+    calls = Calls({"adds::adds": frozenset({("a.js", 1), ("a.js", 62)})}, {}, {"adds::adds": where}, shares)
+    first, second = suspects(Evidence("", (failure,), {"a.js": text}, (), calls))
+    assert (first.name, first.lines) == ("outer.inner", (63, 64))
+    assert (second.name, second.lines) == ("outer", (2, 65, 66))

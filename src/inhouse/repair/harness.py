@@ -7,9 +7,11 @@ as it looks: as many tests must run as before, so that a patch which makes tests
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from inhouse.errors import WorkspaceError
@@ -23,14 +25,16 @@ from inhouse.workspace.testing.calls import CallNotes, Calls
 from inhouse.workspace.testing.command import TestCommand, given_command
 from inhouse.workspace.testing.detection import Detected, detect, with_script
 from inhouse.workspace.testing.outcomes import OutcomeNotes, Selection
-from inhouse.workspace.testing.report import TestReport, renumbered, without
+from inhouse.workspace.testing.report import Failure, TestReport, renumbered, without
 from inhouse.workspace.testing.run import run_tests
 from inhouse.workspace.testing.runners import go_modules
 from inhouse.workspace.toolchains import Toolchains, UserEnvironment, find_toolchains
 
 QUICK = 1.0  # seconds; a suite that takes longer is tried on failing tests first
 _TRIED_FIRST = 4  # failing tests
-_TRACED = 40.0  # seconds; of a suite that takes longer the failing tests alone are traced
+_TRACED = 5.0  # seconds of passing tests that are traced, which takes two to three times as long
+_TRACING = 4  # times as long a test may take when it is traced
+_TRACED_FAILING = 25  # failing tests that are traced
 _SLOWEST_CANDIDATE = 5  # times as long as the unchanged program took: more is a loop without end
 _MAX_PROGRAM_FILES = 2000
 _FEW = 5  # tests that may newly fail and be looked at again: more are no accident
@@ -94,18 +98,33 @@ class Harness:
         """The outcome with a patch on the user's files. Of a slow suite some tests that failed run first, alone."""
         self.put(patch)
         quicker = replace(self, timeout=min(self.timeout, max(10.0, _SLOWEST_CANDIDATE * before.seconds)))
-        chosen = _spread(sorted(before.failing), _TRIED_FIRST)
-        if before.seconds > QUICK and "" not in chosen and (first := quicker._alone(chosen, deadline)) is not None:
-            if not first.passed and not first.failing < frozenset(chosen):
-                return first
+        if before.seconds > QUICK and (first := quicker._first(before, deadline)) is not None:
+            report, asked = first
+            if not report.passed and not report.failing < asked:
+                return report
             self.put(patch)
         return quicker._settled(patch, quicker.run(self.command, deadline), before, deadline)
 
-    def _alone(self, tests: Sequence[str], deadline: float) -> TestReport | None:
-        """The outcome of these tests; None where they cannot be asked for."""
-        if (some := self.command.only(tests)) is not None:
-            return self.run(some, deadline)
-        return None if self.command.kind == "other" else self.run(self.command, deadline, only=tests)
+    def _first(self, before: TestReport, deadline: float) -> tuple[TestReport, frozenset[str]] | None:
+        """The outcome of some of the tests that failed, and which; None where they cannot be asked for, or none ran."""
+        chosen = _spread(sorted(before.failing), _TRIED_FIRST)
+        if "" in chosen:
+            return None
+        asked = frozenset(chosen)
+        if (some := self.command.only(chosen)) is not None:
+            report = self.run(some, deadline)
+        elif (some := self._files_of(before.failures)) is not None:
+            report, asked = self.run(some, deadline), before.failing
+        elif self.command.kind != "other":
+            report = self.run(self.command, deadline, only=chosen)
+        else:
+            return None
+        return (report, asked) if report.failing - {""} or report.passed else None
+
+    def _files_of(self, failures: Sequence[Failure]) -> TestCommand | None:
+        """The command for the files of failing tests, of a runner that cannot be asked for tests but for files."""
+        files = [{place.path for place in failure.places if is_test_file(place.path)} for failure in failures]
+        return self.command.only(sorted(set().union(*files))) if files and all(files) else None
 
     def _settled(self, patch: Patch, after: TestReport, before: TestReport, deadline: float) -> TestReport:
         """The outcome without tests that are shown to be flaky: a patch that helps must not be lost by an accident.
@@ -133,16 +152,24 @@ class Harness:
         variables = {**coverage.prepare(root, self.place, before.failures), **self.notes.prepare(names)}
         if given := self.environment.get("PYTHONPATH"):
             variables["PYTHONPATH"] += os.pathsep + given
-        command = self.command
-        if before.seconds > _TRACED:  # passing tests only tell what is innocent; that may cost too much
-            command = self.command.only(sorted(before.failing)) or command
-        self.run(command, deadline, variables)
+        traced = replace(self, limits={id: _TRACING * seconds for id, seconds in self.limits.items()})
+        traced.run(self.command, deadline, variables, only=_sampled(before))
         calls, modules = self.notes.read(), go_modules(root, self.checkout.paths)
-        return (
-            calls
-            if calls.covered
-            else coverage.read(root, self.place, {**self.texts(), **patch}, before.failures, modules)
-        )
+        if calls.covered:
+            return calls
+        texts = {**self.texts(), **patch}
+        found = coverage.read(root, self.place, texts, before.failures, modules)
+        together = coverage.counts(root, self.place, texts)
+        some = self.command.only(sorted(before.failing)) or self._files_of(before.failures) if together else None
+        if some is None:
+            return found
+        self.put(patch)
+        self.run(some, deadline, {**variables, **coverage.prepare(root, self.place, before.failures)})
+        counts = coverage.counts(root, self.place, texts)
+        alone = coverage.read(root, self.place, texts, before.failures, modules)
+        if not counts:
+            return found
+        return replace(alone, shares=coverage.shares(counts, together, len(before.failing), before.ran or 0))
 
     def texts(self) -> dict[str, str]:
         """The program's text files that may be edited: neither tests nor what decides which tests run."""
@@ -171,6 +198,29 @@ def _spread(tests: Sequence[str], count: int) -> list[str]:
     if len(tests) <= count:
         return list(tests)
     return [tests[round(at * (len(tests) - 1) / (count - 1))] for at in range(count)]
+
+
+def _sampled(before: TestReport) -> frozenset[str] | None:
+    """The tests that are traced, of a suite that takes long: those that fail, then by turns neighbours and others.
+
+    Passing tests only tell what is innocent, and neighbours of failing ones the most of that.
+    """
+    if before.seconds <= _TRACED or not before.failing or not before.failing <= before.tests.keys():
+        return None
+    files = {id.split("::")[0] for id in before.failing}
+    passing = sorted(id for id, test in before.tests.items() if test.outcome == "passed" and id not in before.failing)
+    random.Random(0).shuffle(passing)
+    near = [id for id in passing if id.split("::")[0] in files]
+    far = [id for id in passing if id.split("::")[0] not in files]
+    chosen, seconds = _spread(sorted(before.failing), _TRACED_FAILING), 0.0
+    usual = before.seconds / len(before.tests)
+    for id in chain.from_iterable(zip_longest(near, far)):
+        if seconds > _TRACED:
+            break
+        if id is not None:
+            chosen.append(id)
+            seconds += max(usual, before.tests[id].seconds or 0.0)
+    return frozenset(chosen)
 
 
 def is_repaired(after: TestReport, before: TestReport) -> bool:

@@ -113,10 +113,14 @@ def _functions(evidence: Evidence, functions: list[Function]) -> list[Suspect]:
     raised = _raised_at(evidence)
     tested = {name for text in evidence.test_texts for name in _names(text)}
     problem, unset = _words(evidence.problem), _lacking(evidence)
-    found = []
+    found, inner = [], _inner_lines(functions)
     for function in functions:
         place = (function.path, function.first)
+        own = inner.get(function, frozenset())
         lines = ran.of_lines(function.path, function.first + 1, function.last)
+        lines = {line: score for line, score in lines.items() if line not in own}
+        if own and ran and not lines:
+            continue
         evident = max(lines.values(), default=ran.functions.get(place, 0.0)) + near.get(place, 0.0)
         evident += _in_traceback(function, evidence.failures, raised)
         evident += _IMPORTED if not ran and function.path in evidence.imported else 0.0
@@ -137,6 +141,19 @@ def _functions(evidence: Evidence, functions: list[Function]) -> list[Suspect]:
                 min(first, default=None),
             )
         )  # fmt: skip
+    return found
+
+
+def _inner_lines(functions: Sequence[Function]) -> dict[Function, frozenset[int]]:
+    """Of functions that hold others, the lines that are those others'."""
+    found: dict[Function, frozenset[int]] = {}
+    around: list[Function] = []
+    for function in sorted(functions, key=lambda one: (one.path, one.first, -one.last)):
+        while around and (around[-1].path != function.path or around[-1].last < function.last):
+            around.pop()
+        for outer in around:
+            found[outer] = found.get(outer, frozenset()) | set(range(function.first, function.last + 1))
+        around.append(function)
     return found
 
 

@@ -42,7 +42,11 @@ def spectrum(calls: Calls, failures: Sequence[Failure]) -> Spectrum:
         for test in calls.covered
         if tuple(test.rsplit("::", 1)) in names or test.rpartition("::")[2] in bare
     }  # fmt: skip
-    return Spectrum(_ochiai(calls.covered, failing), _ochiai(calls.lines, failing))
+    functions, lines = _ochiai(calls.covered, failing), _ochiai(calls.lines, failing)
+    if calls.shares:
+        functions = {place: calls.shares.get(place, 0.0) for place in functions}
+        lines = {place: calls.shares.get(place, 0.0) for place in lines}
+    return Spectrum(functions, lines)
 
 
 def _ochiai(ran: Mapping[str, frozenset[Position]], failing: set[str]) -> dict[Position, float]:

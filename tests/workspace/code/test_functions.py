@@ -259,3 +259,15 @@ def test_files_that_a_test_imports_are_found_by_their_relative_paths() -> None:
 
 def test_what_a_program_wrote_has_no_functions() -> None:
     assert code.functions("a.js", "function f() {}\n" + "f();" * 2000) == []
+
+
+def test_a_long_function_of_javascript_is_looked_into() -> None:
+    body = "\n".join(f"  step({n});" for n in range(60))
+    text = (
+        f"module.exports = function (args) {{\n{body}\n  function inner(x) {{\n    return x;\n  }}\n"
+        "  const other = (x) => {\n    return inner(x);\n  };\n  return other(args);\n};\n"
+        "function short() {\n  function hidden() {}\n}\n"
+    )
+    found = [(one.name, one.first, one.last) for one in code.functions("a.js", text)]
+    inner = [("module.exports.inner", 62, 64), ("module.exports.other", 65, 67)]
+    assert found == [("module.exports", 1, 69), *inner, ("short", 70, 72)]

@@ -69,3 +69,23 @@ def test_what_is_misshapen_is_left_out(tmp_path: Path) -> None:
     for number, text in enumerate(["{", "[]", '{"result": [{"url": 1}]}', '{"result": [{"url": "file:///x"}]}']):
         (folder / f"coverage-{number}.json").write_text(text)
     assert coverage.read(tmp_path, tmp_path, {"x.js": ""}, [failure], {}).covered == {}
+
+
+def test_a_line_is_the_more_suspicious_the_more_of_its_runs_are_of_failing_tests(tmp_path: Path) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    (tmp_path / "sums.js").write_text(SUMS)
+    runs = {
+        "alone": "const s = require('./sums.js'); s.total([1]);",
+        "all": "const s = require('./sums.js'); s.total([1]); for (let n = 0; n < 3; n++) { s.total([2]); s.half(n); }",
+    }
+    counted = {}
+    for name, program in runs.items():
+        variables = coverage.prepare(tmp_path, tmp_path, [])
+        subprocess.run(["node", "-e", program], cwd=tmp_path, env={**os.environ, **variables}, check=True)
+        counted[name] = coverage.counts(tmp_path, tmp_path, {"sums.js": SUMS})
+    assert (counted["alone"]["sums.js", 6], counted["all"]["sums.js", 6]) == (1, 4)
+    found = coverage.shares(counted["alone"], counted["all"], failing=1, ran=25)
+    assert found["sums.js", 6] == 0.5
+    assert found["sums.js", 1] == 0.2  # when the file is loaded, so for each of the tests
+    assert not found.keys() & {("sums.js", 9), ("sums.js", 4)}

@@ -26,6 +26,16 @@ from inhouse.workspace.testing.runners import named_failures
             ["pnpm", "test", "t/a.test.ts", "-t", "^(total adds)$"],
         ),
         ("npx ava", "", ["t/ava.js"], ["npx", "ava", "t/ava.js"]),
+        ("npm test", "mocha test/*.js", ["adds"], ["npm", "test", "--", "-g", "^(adds)$"]),
+        ("npm test", "nyc mocha", ["adds"], ["npm", "test", "--", "-g", "^(adds)$"]),
+        (
+            "npm test", "nyc tape -r esm 'test/**/*.js'", ["test/a.js"],
+            ["npx", "--no-install", "tape", "-r", "esm", "test/a.js"],
+        ),
+        ("pnpm test", "tape test/**/*.js", ["test/a.js"], ["pnpm", "exec", "tape", "test/a.js"]),
+        ("npx tape 'test/**/*.js'", "", ["test/a.js"], ["npx", "--no-install", "tape", "test/a.js"]),
+        ("npx mocha 'test/**/*.js'", "", ["adds"], ["npx", "mocha", "test/**/*.js", "-g", "^(adds)$"]),
+        ("tape test.js", "", ["test/a.js"], ["npx", "--no-install", "tape", "test/a.js"]),
         (
             "npm test", "node --test test/", ["outer > inner"],
             ["node", "--test", "--test-name-pattern=^outer$", "--test-name-pattern=^inner$", "test/"],
@@ -38,7 +48,9 @@ def test_each_runner_is_asked_in_its_own_way(line: str, script: str, tests: list
     assert list(some.argv) == wanted
 
 
-@pytest.mark.parametrize("line", ["make check", "cd a && go test ./...", "CI=1 npx jest", "npm test", "node test.js"])
+@pytest.mark.parametrize(
+    "line", ["make check", "npx jest 't/*'", "cd a && go test ./...", "CI=1 npx jest", "npm test", "node test.js"]
+)
 def test_what_is_not_known_is_not_guessed(line: str) -> None:
     assert given_command(line).only(["total"]) is None
 
@@ -73,3 +85,16 @@ def test_a_script_of_any_name_is_known(line: str) -> None:
     assert some is not None
     assert list(some.argv)[-2:] == ["-g", "^(adds)$"]
     assert with_script(given_command(line), lambda path: "{}").only(["adds"]) is None
+
+
+def test_scripts_that_run_another_one_are_seen_through() -> None:
+    package = '{"scripts": {"test": "npm run -s all", "all": "npm run unit", "unit": "mocha t/*.js"}}'
+    some = with_script(given_command("npm test"), lambda path: package).only(["adds"])
+    assert some is not None
+    assert list(some.argv) == ["npm", "run", "unit", "--", "-g", "^(adds)$"]
+    endless = '{"scripts": {"test": "npm run a", "a": "npm run b", "b": "npm run a"}}'
+    assert with_script(given_command("npm test"), lambda path: endless).only(["adds"]) is None
+
+
+def test_tape_runs_files_and_no_single_tests() -> None:
+    assert TestCommand("npm test", "other", "tape test/*.js").only(["adds"]) is None

@@ -1,8 +1,8 @@
 """The functions that a JavaScript, TypeScript, Go or Rust tree defines, by the names that a reader would call them.
 
 Names join what a function belongs to with dots: a class, an object, a Go receiver's type, the type of a Rust `impl`.
-Functions inside of functions belong to theirs, but for those whose body is a module: an immediately called function, or
-a callback of a call that stands alone. Knows no files.
+Functions inside of functions belong to theirs, but for those whose body is a module: an immediately called function, a
+callback of a call that stands alone, or a long function, which mostly holds others. Knows no files.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _CLASSES = frozenset({"class_declaration", "abstract_class_declaration", "class"
 _WRAPPERS = frozenset({"parenthesized_expression", "as_expression", "satisfies_expression", "non_null_expression"})
 _ANONYMOUS = frozenset({"module.exports", "exports", "default"})  # names that say less than a function's own
 _TEST_CALLS = frozenset({"test", "it", "specify", "describe", "context", "suite"})
+_LONG = 60  # lines of a function that is looked into
 _PLAIN_NAME = re.compile(r"[\w$#]+(\.[\w$#]+)*")
 
 
@@ -102,6 +103,7 @@ def _statement(node: Node, prefix: str) -> Iterator[Definition]:
     name = _field_text(node, "name")
     if node.type in _DECLARED:
         yield Definition(prefix + name, node, node)
+        yield from _inside(node, f"{prefix}{name}.")
     elif node.type in _CLASSES:
         yield from _class(node, f"{prefix}{name}.")
     elif node.type == "internal_module":
@@ -150,6 +152,13 @@ def _called(call: Node, prefix: str) -> Iterator[Definition]:
             yield from _javascript(body, prefix)
 
 
+def _inside(function: Node, prefix: str) -> Iterator[Definition]:
+    """What is defined in the body of a long function."""
+    body = function.child_by_field_name("body")
+    if body is not None and body.type == "statement_block" and body.end_point[0] - body.start_point[0] >= _LONG:
+        yield from _javascript(body, prefix)
+
+
 def _closure_called(call: Node) -> Node | None:
     """The function that is written where it is called, `.call(this)` included."""
     callee = call.child_by_field_name("function")
@@ -165,7 +174,9 @@ def _value(name: str, whole: Node, value: Node) -> Iterator[Definition]:
     value = unwrapped(value)
     if value.type in CLOSURES:
         own = _field_text(value, "name")
-        yield Definition(own if own and name in _ANONYMOUS else name, whole, value)
+        name = own if own and name in _ANONYMOUS else name
+        yield Definition(name, whole, value)
+        yield from _inside(value, f"{name}.")
     elif value.type == "object":
         yield from _object(value, f"{name}.")
     elif value.type in _CLASSES:

@@ -14,6 +14,7 @@ import os
 import reprlib
 import sys
 import threading
+import time
 from typing import Any
 
 MAX_CALLS = 8  # written down per function and test
@@ -21,6 +22,7 @@ MAX_TESTS = 4  # whose values are written down
 MAX_TEXT = 120  # characters of one value
 SETUPS = ("setUp", "asyncSetUp", "setup_method", "setup")  # what they run belongs to the test after them
 SUSPENDABLE = 0x2A0  # code flags of generators and coroutines, whose frames also return to go on later
+EVERY = 1.0  # seconds between two times that something is written down: a test may end the process of all
 MAX_STEPS = 400  # lines traced of one function in one test, loops included: the rest of its run costs nothing
 
 
@@ -31,9 +33,11 @@ class Recorder:
     Only tests called like one in `watched` get values written down.
     """
 
-    def __init__(self, root: str, watched: list[str]) -> None:
+    def __init__(self, root: str, watched: list[str], output: str) -> None:
+        self._output, self._written = output, time.monotonic()
         self._root = root.rstrip("/") + "/"
         self._watched = frozenset(watched)
+        self._process = os.getpid()
         self._files: dict[str, str | None] = {}  # of code objects -> relative to the root, None outside
         self._test: str | None = None
         self._test_frame: Any = None
@@ -109,6 +113,9 @@ class Recorder:
         self._test, self._test_frame = None, None
         self._steps = {}
         self._open.clear()
+        if self._test_frame is None and time.monotonic() - self._written > EVERY and os.getpid() == self._process:
+            self._note({})
+            self.covered, self.lines = {}, {}
 
     def profile(self, frame: Any, event: str, value: Any) -> None:
         """The profile function of the interpreter, for tests whose values are written down."""
@@ -167,17 +174,23 @@ class Recorder:
             text = "<" + type(value).__name__ + ">"
         return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
 
-    def write(self, path: str) -> None:
-        """Add what was seen to a file, one JSON object a line (several processes may have run)."""
+    def write(self) -> None:
+        """Write down what was seen and is not written yet."""
         sys.settrace(None)
         self._end()
+        if os.getpid() == self._process:
+            self._note(self.calls)
+
+    def _note(self, calls: dict[str, list[dict[str, Any]]]) -> None:
+        """Add to the file, one JSON object a line (several processes may run)."""
+        self._written = time.monotonic()
         seen = {
             "covered": {test: sorted(places) for test, places in self.covered.items()},
             "lines": {test: {p: sorted(n) for p, n in files.items()} for test, files in self.lines.items()},
-            "calls": self.calls,
+            "calls": calls,
         }
-        if self.covered:
-            with open(path, "a", encoding="utf-8") as file:
+        if self.covered or calls:
+            with open(self._output, "a", encoding="utf-8") as file:
                 file.write(json.dumps(seen) + "\n")
 
 
@@ -195,8 +208,7 @@ def start(settings: str) -> None:
     """Begin to record as the JSON file `settings` says: root, watched, output."""
     with open(settings, encoding="utf-8") as file:
         wanted = json.load(file)
-    recorder = Recorder(wanted["root"], wanted["watched"])
-    process = os.getpid()
-    atexit.register(lambda: recorder.write(wanted["output"]) if os.getpid() == process else None)
+    recorder = Recorder(wanted["root"], wanted["watched"], wanted["output"])
+    atexit.register(recorder.write)
     threading.settrace(recorder.trace)
     sys.settrace(recorder.trace)

@@ -33,11 +33,15 @@ class Call:
 
 @dataclass(frozen=True)
 class Calls:
-    """What each test (`path::name`) ran: functions by (path, first line), lines by (path, line); some' calls."""
+    """What each test (`path::name`) ran: functions by (path, first line), lines by (path, line); some' calls.
+
+    `shares` is how suspicious lines are (0..1), where it is counted instead how often they ran, and not for each test.
+    """
 
     covered: Mapping[str, frozenset[tuple[str, int]]] = field(default_factory=dict)
     calls: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)
     lines: Mapping[str, frozenset[tuple[str, int]]] = field(default_factory=dict)
+    shares: Mapping[tuple[str, int], float] = field(default_factory=dict)
 
 
 class CallNotes:

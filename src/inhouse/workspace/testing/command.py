@@ -24,8 +24,8 @@ _PYTEST_OPTIONS = ("-vv", "--no-header", "--color=no", "--tb=short", "-p", "no:c
 class TestCommand:
     """A command that tells by its exit code whether the tests pass.
 
-    `argv` is a shell line (the user's own) or an argument list (found by us). `script` is what it runs where it is a
-    package manager's.
+    `argv` is a shell line (the user's own) or an argument list (found by us). `script` is what it runs in the end where
+    it is a package manager's, `via` the command that runs just that where `argv` runs it by another script.
     """
 
     __test__ = False  # not a test itself, whatever pytest thinks of the name
@@ -33,11 +33,12 @@ class TestCommand:
     argv: str | tuple[str, ...]
     kind: TestKind
     script: str = ""
+    via: tuple[str, ...] = ()
 
     def only(self, tests: Sequence[str]) -> TestCommand | None:
         """The command for these tests alone; None when a single test cannot be asked for."""
         if self.kind == "other":
-            argv = selected(self.argv, self.script, tests)
+            argv = selected(self.via or self.argv, self.script, tests)
             return replace(self, argv=argv) if argv is not None else None
         if isinstance(self.argv, str) or not tests:
             return None

@@ -8,12 +8,14 @@ limited size, and anything misshapen is left out. Knows nothing of ranking.
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from inhouse.workspace.code.functions import functions
@@ -26,6 +28,7 @@ _MAX_BYTES = 64 << 20  # of what one process wrote
 _MAX_FILES = 200
 _BLOCK = re.compile(r"^(?P<path>\S+\.go):(?P<first>\d+)\.\d+,(?P<last>\d+)\.\d+ \d+ (?P<count>\d+)$", re.MULTILINE)
 
+Counts: TypeAlias = Mapping[tuple[str, int], int]  # of lines, by path and number
 Ran = tuple[set[tuple[str, int]], set[tuple[str, int]]]  # functions by their first line, and lines
 
 
@@ -60,35 +63,90 @@ def read(
     return Calls(covered, {}, lines)
 
 
+def shares(alone: Counts, together: Counts, failing: int, ran: int) -> dict[tuple[str, int], float]:
+    """How suspicious lines are by how often they run with the `failing` tests alone and with all that `ran`.
+
+    After Ochiai's coefficient, of runs instead of tests. What runs but once runs when files are loaded, for all tests.
+    """
+    usual = math.sqrt(failing / max(ran, failing, 1))
+    return {
+        place: math.sqrt(min(count / together.get(place, count), 1.0)) if together.get(place, 0) > 1 else usual
+        for place, count in alone.items()
+    }
+
+
+def counts(root: Path, place: Path, texts: Mapping[str, str]) -> Counts:
+    """How often lines of JavaScript ran, of those that did, in all processes that left notes."""
+    found: Counter[tuple[str, int]] = Counter()
+    for scripts in _notes(root):
+        for path, script in _scripts(scripts, place, texts):
+            for line, count in enumerate(_line_counts(texts[path], script["functions"])[1], 1):
+                if count:
+                    found[path, line] += count
+    return found
+
+
 def _test_files(failure: Failure) -> set[str]:
     return {place.path for place in failure.places if is_test_file(place.path)}
 
 
 def _node(root: Path, place: Path, texts: Mapping[str, str]) -> Iterator[tuple[set[str], Ran]]:
     """Of each process of node that ran code of the program: its test files, and what it ran."""
+    for scripts in _notes(root):
+        ran: Ran = (set(), set())
+        for path, script in _scripts(scripts, place, texts):
+            _add(ran, path, texts[path], _script_lines(texts[path], script["functions"]))
+        if ran[0]:
+            paths = {_path(script, place) for script in scripts}
+            yield {path for path in paths if is_test_file(path) and not path.startswith("/")}, ran
+
+
+def _notes(root: Path) -> Iterator[list[Mapping[str, Any]]]:
+    """What each process of node noted of its scripts."""
     folder = root / _FOLDER
     if folder.is_symlink() or not folder.is_dir():
         return
     for file in sorted(folder.glob("coverage-*.json"))[:_MAX_FILES]:
         if file.is_symlink() or file.stat().st_size > _MAX_BYTES:
             continue
-        ran: Ran = (set(), set())
-        tests: set[str] = set()
         try:
-            for script in json.loads(file.read_text("utf-8", errors="replace"))["result"]:
-                path = unquote(str(script["url"])).removeprefix("file://").removeprefix(f"{place}/")
-                if is_test_file(path) and not path.startswith("/"):
-                    tests.add(path)
-                elif path in texts and path.endswith((".js", ".cjs", ".mjs")):
-                    _add(ran, path, texts[path], _script_lines(texts[path], script["functions"]))
+            scripts = json.loads(file.read_text("utf-8", errors="replace"))["result"]
+            if all(_is_sound(script) for script in scripts):
+                yield scripts
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue
-        if ran[0]:
-            yield tests, ran
+
+
+def _is_sound(script: Mapping[str, Any]) -> bool:
+    """Raises TypeError, KeyError or ValueError for what is misshapen."""
+    spans = [span for function in script["functions"] for span in function["ranges"]]
+    numbers = [int(span[name]) for span in spans for name in ("startOffset", "endOffset", "count")]
+    return isinstance(script["url"], str) and all(number >= 0 for number in numbers)
+
+
+def _path(script: Mapping[str, Any], place: Path) -> str:
+    """The path of a script, in the repository where it is of that."""
+    return unquote(script["url"]).removeprefix("file://").removeprefix(f"{place}/")
+
+
+def _scripts(
+    scripts: Iterable[Mapping[str, Any]], place: Path, texts: Mapping[str, str]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Those of the program, with their paths."""
+    for script in scripts:
+        path = _path(script, place)
+        if path in texts and path.endswith((".js", ".cjs", ".mjs")) and not is_test_file(path):
+            yield path, script
 
 
 def _script_lines(text: str, found: Sequence[Mapping[str, Any]]) -> tuple[set[int], set[int]]:
-    """The lines (from 1) in which functions begin that ran, and those that ran. V8 counts UTF-16 units."""
+    """The lines (from 1) in which functions begin that ran, and those that ran."""
+    begun, counted = _line_counts(text, found)
+    return begun, {number for number, count in enumerate(counted, 1) if count}
+
+
+def _line_counts(text: str, found: Sequence[Mapping[str, Any]]) -> tuple[set[int], list[int]]:
+    """The lines in which functions begin that ran, and how often each line ran. V8 counts UTF-16 units."""
     starts, at = [], 0
     for line in text.split("\n"):
         starts.append(at + len(line) - len(line.lstrip()))
@@ -100,11 +158,11 @@ def _script_lines(text: str, found: Sequence[Mapping[str, Any]]) -> tuple[set[in
         ranges += spans
         if spans and spans[0][2] and (function["functionName"] or spans[0][0] > 0 or spans[0][1] < at - 1):
             begun.add(bisect_right(starts, spans[0][0]) or 1)
-    counts = [0] * len(starts)
+    counted = [0] * len(starts)
     for start, end, count in sorted(ranges, key=lambda span: span[0] - span[1]):  # inner ones say more
         first, last = bisect_left(starts, start), bisect_left(starts, end)
-        counts[first:last] = [count] * (last - first)
-    return begun, {number for number, count in enumerate(counts, 1) if count}
+        counted[first:last] = [count] * (last - first)
+    return begun, counted
 
 
 def _go(root: Path, texts: Mapping[str, str], modules: Mapping[str, str]) -> Iterator[tuple[set[str], Ran]]:

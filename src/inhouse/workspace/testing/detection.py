@@ -14,6 +14,8 @@ _ECHO_NOTHING = "no test specified"  # what `npm init` writes as test script
 _LOCKS = (("pnpm-lock.yaml", "pnpm"), ("yarn.lock", "yarn"), ("bun.lock", "bun"), ("bun.lockb", "bun"))
 _RUN_TESTS = {"npm": ("npm", "test", "--silent"), "bun": ("bun", "run", "test")}  # others: NAME test
 
+_NESTED = 5  # scripts that run another one, at most
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -108,7 +110,21 @@ def with_script(command: TestCommand, read: Callable[[str], str]) -> TestCommand
         return command
     called = [word for word in words[1:] if not word.startswith("-") and word not in ("run", "run-script")]
     name = "test" if called[:1] == ["t"] else "".join(called[:1])
-    return replace(command, script=_script(read("package.json"), name))
+    return _resolved(command, name, read("package.json"))
+
+
+def _resolved(command: TestCommand, name: str, text: str) -> TestCommand:
+    """A command that runs a script of package.json, with what comes of it where scripts only run another one."""
+    script, via = _script(text, name), command.via
+    for _ in range(_NESTED):
+        words = script.split()
+        if words[:1] not in (["npm"], ["pnpm"], ["yarn"], ["bun"]):
+            break
+        called = [word for word in words[1:] if word not in ("run", "run-script", "-s", "--silent")]
+        if len(called) != 1 or not (inner := _script(text, called[0])):
+            break
+        script, via = inner, (words[0], "run", called[0])
+    return replace(command, script=script, via=via)
 
 
 def _other(known: frozenset[str], read: Callable[[str], str], probe: Probe) -> TestCommand | None:
@@ -117,7 +133,8 @@ def _other(known: frozenset[str], read: Callable[[str], str], probe: Probe) -> T
         manager = _package_manager(known, read("package.json"))
         if not probe.has_program(manager):
             manager = "npm"  # which runs the script of the same name
-        return TestCommand(_RUN_TESTS.get(manager, (manager, "test")), "other", _test_script(read("package.json")))
+        command = TestCommand(_RUN_TESTS.get(manager, (manager, "test")), "other")
+        return _resolved(command, "test", read("package.json"))
     if "Cargo.toml" in known:
         return TestCommand(("cargo", "test", "--offline", "--no-fail-fast"), "other")
     if "go.mod" in known:
