@@ -69,10 +69,10 @@ def test_chat_tells_text_from_tool_calls() -> None:
     assert done.text == "Let me look."
     assert done.finish_reason == "tool_calls"
     call = done.tool_calls[0]
-    assert (call.id, call.name, call.arguments) == ("call_0", "look", '{"at": "x"}')
+    assert (call.name, call.arguments) == ("look", '{"at": "x"}')
     earlier = {"role": "assistant", "content": "", "tool_calls": [{"id": call.id, "function": {"name": "look"}}]}
     again = llm.chat([*HELLO, earlier, {"role": "tool", "content": "nothing"}], tools=TOOLS)
-    assert again.tool_calls[0].id == "call_1"
+    assert again.tool_calls[0].id != call.id
     cut = llm.chat(HELLO, SamplingParams(max_tokens=5), tools=TOOLS)
     assert cut.finish_reason == "length"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import pytest
@@ -9,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from parrot import vocabulary
 
-from inhouse.engine.completion import ToolCall
 from inhouse.engine.text import ChatText, PlainText, StopStrings
 from inhouse.tokenizer import OutputParser
 
@@ -68,7 +68,7 @@ def chat(answer: str, prefill: str = "", *, thinking: bool = False, dialect: str
     new_parser = partial(OutputParser, dialect, thinking=thinking)  # type: ignore[arg-type]
     text = ChatText(PlainText(TOKENIZER, ()), new_parser, prefill)
     pieces = [*(text.push(token) for token in TOKENIZER.encode(answer)), text.finish()]
-    calls = [f"{call.id}:{call.name}" for piece in pieces for call in piece.tool_calls]
+    calls = [call.name for piece in pieces for call in piece.tool_calls]
     return "".join(piece.text for piece in pieces), "".join(piece.reasoning for piece in pieces), *calls
 
 
@@ -79,7 +79,7 @@ CALL = '<tool_call>\n{"name": "look", "arguments": {}}\n</tool_call>'
 def test_a_prefill_is_seen_but_not_repeated(length: int) -> None:
     answer = f"Let me see.\n{CALL}"
     start = len("Let me see.\n") + length
-    assert chat(answer[start:], prefill=answer[:start]) == ("", "", *(["call_0:look"] if start < len(answer) else []))
+    assert chat(answer[start:], prefill=answer[:start]) == ("", "", *(["look"] if start < len(answer) else []))
 
 
 def test_text_that_resembles_the_prefill_is_not_lost() -> None:
@@ -94,8 +94,11 @@ def test_a_prefill_may_end_the_reasoning_that_the_template_began() -> None:
     assert chat("sy.\n</think>\n\nFour.", prefill="Ea", thinking=True) == ("Four.", "sy.")
 
 
-def test_calls_are_numbered_on() -> None:
-    parser = partial(OutputParser, "hermes_json")
-    text = ChatText(PlainText(TOKENIZER, ()), parser, first_call=3)
-    calls = [call for token in TOKENIZER.encode(CALL + CALL) for call in text.push(token).tool_calls]
-    assert calls == [ToolCall("call_3", "look", "{}"), ToolCall("call_4", "look", "{}")]
+def test_no_two_calls_have_one_id() -> None:
+    calls = []
+    for _ in range(2):
+        text = ChatText(PlainText(TOKENIZER, ()), partial(OutputParser, "hermes_json"))
+        calls += [call for token in TOKENIZER.encode(CALL + CALL) for call in text.push(token).tool_calls]
+    assert [call.name for call in calls] == ["look"] * 4
+    assert len({call.id for call in calls}) == 4
+    assert all(re.fullmatch(r"call_[0-9a-f]{24}", call.id) for call in calls)

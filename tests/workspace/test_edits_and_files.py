@@ -155,6 +155,16 @@ def test_calls_of_a_test_with_their_values(tmp_path: Path) -> None:
     assert (count.name, count.yields) == ("count", ("0", "1"))
 
 
+def test_what_ran_before_a_test_that_ends_the_process_is_known(tmp_path: Path) -> None:
+    calls = recorded(
+        tmp_path,
+        "    def test_a(self):\n        import time; double(1); time.sleep(1.1)\n"
+        "    def test_b(self):\n        import os; os._exit(3)\n",
+    )
+    assert calls.covered["test_m.py::test_a"] == {("m.py", 1)}
+    assert ("m.py", 2) in calls.lines["test_m.py::test_a"]
+
+
 def test_lines_that_a_test_ran_and_what_its_set_up_called(tmp_path: Path) -> None:
     calls = recorded(
         tmp_path,

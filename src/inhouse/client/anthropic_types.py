@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from inhouse.client.wire import WHOLE, Wire
+from inhouse.client.wire import WHOLE, Name, Wire
 
 
 class Block(Wire):
@@ -61,7 +61,7 @@ class Thinking(Wire):
 class CountTokensRequest(Wire):
     """What a prompt consists of."""
 
-    model: str = ""
+    model: Name = ""
     messages: Annotated[list[MessageParam], Field(min_length=1)]
     system: str | list[SystemBlock] | None = None
     tools: list[AnthropicTool] | None = None
@@ -72,10 +72,11 @@ class CountTokensRequest(Wire):
 class MessagesRequest(CountTokensRequest):
     max_tokens: Annotated[int, Field(ge=1), WHOLE]
     stream: bool | None = None
-    stop_sequences: Annotated[list[str], Field(max_length=16)] | None = None
+    stop_sequences: Annotated[list[str], Field(max_length=256)] | None = None
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=-1, le=1_000_000), WHOLE] | None = None
     metadata: dict[str, Any] | None = None
     service_tier: str | None = None
     output_config: dict[str, Any] | None = None
+    output_format: dict[str, Any] | None = None  # what `output_config.format` was called first

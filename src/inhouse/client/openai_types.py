@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from inhouse.client.wire import WHOLE, Whole, Wire
+from inhouse.client.wire import UNLIMITED, WHOLE, Name, Whole, Wire
 
-Stop = str | Annotated[list[str], Field(max_length=16)] | None
+Stop = str | Annotated[list[str], Field(max_length=256)] | None
 
 
 class ContentPart(Wire):
@@ -23,11 +23,11 @@ Content = str | list[ContentPart | str] | None
 
 class FunctionCall(Wire):
     name: str
-    arguments: str | dict[str, Any] = "{}"  # JSON text; some clients send the object itself
+    arguments: str | dict[str, Any] | None = "{}"  # JSON text; some clients send the object itself
 
 
 class MessageToolCall(Wire):
-    id: str = ""
+    id: Name = ""
     type: str = "function"
     function: FunctionCall
 
@@ -78,8 +78,33 @@ class ResponseFormat(Wire):
 
     type: Literal["text", "json_object", "json_schema", "regex", "grammar"]
     json_schema: JsonSchema | None = None
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None  # some servers' place for it
     regex: str | None = None
     grammar: str | None = None
+
+
+class StructuredOutputs(Wire):
+    """What vLLM calls so: one of these binds the answer."""
+
+    json_: Annotated[dict[str, Any] | str | None, Field(alias="json")] = None
+    json_object: bool | None = None
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+    structural_tag: Any = None
+
+
+class ShapeFields(Wire):
+    """The ways to say what the text of an answer must look like: OpenAI's, llama.cpp's (`grammar` is GBNF), vLLM's."""
+
+    response_format: ResponseFormat | None = None
+    json_schema: dict[str, Any] | None = None
+    grammar: str | None = None
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: dict[str, Any] | str | None = None
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    guided_grammar: str | None = None
 
 
 class StreamOptions(Wire):
@@ -102,11 +127,11 @@ class SamplingFields(Wire):
     ignore_eos: bool | None = None  # go on to the last token asked for: to measure with
 
 
-class ChatCompletionRequest(SamplingFields):
-    model: str = ""
+class ChatCompletionRequest(SamplingFields, ShapeFields):
+    model: Name = ""
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
-    max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
+    max_tokens: Annotated[Annotated[int, Field(ge=1), WHOLE] | None, UNLIMITED] = None
+    max_completion_tokens: Annotated[Annotated[int, Field(ge=1), WHOLE] | None, UNLIMITED] = None
     n: Annotated[int, Field(ge=1, le=16), WHOLE] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -115,7 +140,6 @@ class ChatCompletionRequest(SamplingFields):
     tools: list[ToolDefinition] | None = None
     tool_choice: ToolChoice = None
     parallel_tool_calls: bool | None = None
-    response_format: ResponseFormat | None = None
     reasoning_effort: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     continue_final_message: bool | None = None
@@ -125,16 +149,15 @@ class ChatCompletionRequest(SamplingFields):
     store: bool | None = None
 
 
-class CompletionRequest(SamplingFields):
-    model: str = ""
+class CompletionRequest(SamplingFields, ShapeFields):
+    model: Name = ""
     prompt: str | list[str] | list[Whole] | list[list[Whole]]
     suffix: str | None = None
-    max_tokens: Annotated[int, Field(ge=0), WHOLE] | None = None
+    max_tokens: Annotated[Annotated[int, Field(ge=0), WHOLE] | None, UNLIMITED] = None
     n: Annotated[int, Field(ge=1, le=16), WHOLE] | None = None
     best_of: Annotated[int, Field(ge=1, le=16), WHOLE] | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=20), WHOLE] | None = None
-    response_format: ResponseFormat | None = None  # our own: what the continuation must look like
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from inhouse.client.wire import WHOLE, Wire
+from inhouse.client.wire import UNLIMITED, WHOLE, Name, Wire
 
 
 class InputItem(Wire):
@@ -58,13 +58,13 @@ class ReasoningOptions(Wire):
 
 
 class ResponsesRequest(Wire):
-    model: str = ""
+    model: Name = ""
     input: str | list[InputItem]
     instructions: str | None = None
     previous_response_id: str | None = None
     store: bool | None = None
     stream: bool | None = None
-    max_output_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
+    max_output_tokens: Annotated[Annotated[int, Field(ge=1), WHOLE] | None, UNLIMITED] = None
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     tools: list[ResponseTool] | None = None

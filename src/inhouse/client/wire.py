@@ -17,7 +17,9 @@ def _whole(value: Any) -> Any:
 
 
 WHOLE = BeforeValidator(_whole)  # behind the bounds of a field, or its description loses them
+UNLIMITED = BeforeValidator(lambda value: None if value in (-1, -1.0) else value)  # of a limit: -1 is none
 Whole: TypeAlias = Annotated[int, WHOLE]
+Name: TypeAlias = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]  # null: not given
 
 
 class Wire(BaseModel):

@@ -281,8 +281,7 @@ class Engine:
         dialect = detect_dialect(prompts.source)
         guide = self._guide(constraint, dialect=dialect, tools=tools, thinking=prompt.thinking, prefill=prefill)
         parser = partial(OutputParser, dialect, tools=tools, thinking=prompt.thinking)
-        earlier = sum(len(message.get("tool_calls") or ()) for message in messages)
-        text = ChatText(PlainText(self.tokenizer, params.stop_strings), parser, prefill, earlier)
+        text = ChatText(PlainText(self.tokenizer, params.stop_strings), parser, prefill)
         bridge = self.tokenizer.encode(_BRIDGE) if params.reasoning_budget is not None else ()
         return self._request(prompt.ids, params, text, priority, prompt.tail, guide, bridge)
 

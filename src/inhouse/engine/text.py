@@ -6,6 +6,7 @@ character, text that may be the beginning of a stop string, and (in a chat) the 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -91,17 +92,14 @@ class PlainText:
 class ChatText:
     """An answer in a chat: reasoning, text and tool calls apart.
 
-    `prefill` is how the answer begins already: the parser must have seen it, but it is not given out again. Calls are
-    numbered from `first_call` on, so that their ids are unique in a conversation and the same in every run.
+    `prefill` is how the answer begins already: the parser must have seen it, but it is not given out again. Calls have
+    random ids: clients put conversations together, and tell calls apart by nothing else.
     """
 
-    def __init__(
-        self, plain: PlainText, new_parser: Callable[[], OutputParser], prefill: str = "", first_call: int = 0
-    ) -> None:
+    def __init__(self, plain: PlainText, new_parser: Callable[[], OutputParser], prefill: str = "") -> None:
         self._plain = plain
         self._parser = new_parser()
         self._parser.push(prefill)
-        self._calls = first_call
         # What the parser still holds of the prefill, it will give out together with what comes next.
         twin = new_parser()
         twin.push(prefill)
@@ -134,8 +132,7 @@ class ChatText:
                 case Reasoning():
                     reasoning += event.text
                 case Call():
-                    calls.append(ToolCall(f"call_{self._calls}", event.name, event.arguments_json))
-                    self._calls += 1
+                    calls.append(ToolCall(f"call_{secrets.token_hex(12)}", event.name, event.arguments_json))
                     self._known = ""  # it was the call's beginning
         return Piece(text, reasoning, tuple(calls))
 

@@ -19,6 +19,7 @@ from inhouse.server.conversation import normalised
 from inhouse.server.errors import ApiError
 from inhouse.server.sampling import sampling_params
 from inhouse.server.service import Service, priority
+from inhouse.server.shapes import shape_of
 from inhouse.server.wire import sse
 
 
@@ -59,7 +60,7 @@ def _work(service: Service, body: ChatCompletionRequest, request: Request) -> li
         prefill,
         flags,
         priority(request),
-        openai.constraint(tools, choice, named, body.parallel_tool_calls, openai.shape(body.response_format)),
+        openai.constraint(tools, choice, named, body.parallel_tool_calls, shape_of(body)),
     )
     seed = chat.params.seed
     return [

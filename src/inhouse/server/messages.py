@@ -17,6 +17,7 @@ from inhouse.server.conversation import Message, normalised
 from inhouse.server.errors import bad_request
 from inhouse.server.sampling import sampling_params
 from inhouse.server.service import Service, priority
+from inhouse.server.shapes import spelled
 from inhouse.server.wire import JsonResponse
 
 _CHOICES = {"any": "required", "none": "none"}
@@ -165,14 +166,16 @@ def _thinks(service: Service, body: CountTokensRequest, prefill: str) -> bool:
 
 
 def _shape(body: MessagesRequest) -> Constraint:
-    """What `output_config.format` demands of the text. Raises ApiError."""
-    format = (body.output_config or {}).get("format")
+    """What `output_config.format`, or `output_format`, demands of the text. Raises ApiError."""
+    format, field = (body.output_config or {}).get("format"), "output_config.format"
+    if format is None:
+        format, field = body.output_format, "output_format"
     if format is None:
         return Constraint()
     kind = format.get("type") if isinstance(format, dict) else None
     if kind in ("regex", "grammar"):
-        return openai.spelled(kind, format.get(kind), "output_config.format")
+        return spelled(kind, format.get(kind), field)
     schema = format.get("schema") if kind == "json_schema" else None
     if not isinstance(schema, dict):
-        raise bad_request("output_config.format: give a json_schema with its schema", "output_config.format")
+        raise bad_request(f"{field}: give a json_schema with its schema", field)
     return Constraint(json_schema=schema)

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inhouse.client.openai_types import ChatMessage, Content, ResponseFormat
+from inhouse.client.openai_types import ChatMessage, Content
 from inhouse.engine import Chunk, Completion, TokenLogprob, ToolCall, Usage
 from inhouse.engine.constraints import Constraint
 from inhouse.engine.events import Progress
@@ -70,8 +70,9 @@ def text_of(content: Content, where: str) -> str:
     return "".join(texts)
 
 
-def tool_call(id: str, name: str, arguments: str | Mapping[str, Any]) -> dict[str, Any]:
+def tool_call(id: str, name: str, arguments: str | Mapping[str, Any] | None) -> dict[str, Any]:
     """A call of an earlier turn. What is no JSON object is wrapped into one: a broken call must not end the talk."""
+    arguments = "" if arguments is None else arguments
     if isinstance(arguments, str):
         try:
             parsed = json.loads(arguments) if arguments.strip() else {}
@@ -108,26 +109,6 @@ def constraint(
         tool=tool,
         parallel_tool_calls=parallel is not False,
     )
-
-
-def shape(format: ResponseFormat | None) -> Constraint:
-    """What `response_format` demands of the text. Raises ApiError."""
-    if format is None or format.type == "text":
-        return Constraint()
-    if format.type == "json_object":
-        return Constraint(json_schema={"type": "object"})
-    if format.type == "json_schema":
-        if format.json_schema is None or format.json_schema.schema_ is None:
-            raise bad_request("response_format: give json_schema.schema", "response_format.json_schema")
-        return Constraint(json_schema=format.json_schema.schema_)
-    return spelled(format.type, format.regex if format.type == "regex" else format.grammar, "response_format")
-
-
-def spelled(kind: str, text: object, where: str) -> Constraint:
-    """A `kind` of constraint (regex or grammar) that field `where` spells out. Raises ApiError."""
-    if not isinstance(text, str) or not text:
-        raise bad_request(f"{where}: give {kind}", f"{where}.{kind}")
-    return Constraint(regex=text) if kind == "regex" else Constraint(grammar=text)
 
 
 def thinks(effort: str | None) -> bool | None:

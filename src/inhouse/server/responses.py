@@ -16,6 +16,7 @@ from inhouse.server.errors import ApiError, bad_request
 from inhouse.server.response_events import ResponseEncoder
 from inhouse.server.sampling import sampling_params
 from inhouse.server.service import Service, priority
+from inhouse.server.shapes import spelled
 from inhouse.server.stored import ResponseStore, Stored
 from inhouse.server.wire import JsonResponse
 
@@ -178,7 +179,7 @@ def _shape(body: ResponsesRequest) -> Constraint:
     if format.type == "json_object":
         return Constraint(json_schema={"type": "object"})
     if format.type in ("regex", "grammar"):
-        return openai.spelled(format.type, format.regex if format.type == "regex" else format.grammar, "text.format")
+        return spelled(format.type, format.regex if format.type == "regex" else format.grammar, "text.format")
     if format.schema_ is None:
         raise bad_request("text.format: give a schema", "text.format.schema")
     return Constraint(json_schema=format.schema_)
