@@ -60,6 +60,19 @@ class TestRanked:
         assert (after.instead, after.before) == (False, True)
 
 
+def test_of_a_constant_no_line_is_missing() -> None:
+    tokens = [token(" return", (" yield", -1.0), after="return x\n   ")]
+    (here,) = ranked(tokens, LISTED, (8,), missing=False)
+    assert (here.instead, here.before) == (True, False)
+    assert ranked(tokens, LISTED, (7,), missing=False) == []
+
+
+def test_where_a_correction_helped_others_come_first() -> None:
+    tokens = [token(" >", (" <", -1.0)), token(" 0", (" 1", -1.5))]
+    first, second = ranked(tokens, LISTED, (6, 8))
+    assert [change.number for change in alternatives.preferring(second.number, [first, second])] == [8, 6]
+
+
 def test_a_line_that_was_finished_could_have_gone_on_otherwise() -> None:
     (change,) = ranked([token(" x", (" self", -1.0), after="return")], LISTED, (7,))
     rest = [

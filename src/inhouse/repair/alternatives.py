@@ -7,7 +7,7 @@ likely ones: Ray et al., "On the 'Naturalness' of Buggy Code", ICSE 2016, arXiv:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from inhouse.client.types import ScoredToken
@@ -18,6 +18,7 @@ TOP = 12  # alternatives to each token
 FEW = 4  # to each token of a line that has been begun
 _CONTENT = 0.5  # how much it counts that the token as it is is likely
 _UNSUSPICIOUS = 1.0  # off the log-probability for what stands on the least suspicious line; less on others
+_PREFERRED = 3.0  # on top of the log-probability for what stands on a line where another correction helped
 _FENCE = "```"
 _COMMENTS = ("#", "//", "/*", '"""')
 
@@ -65,8 +66,13 @@ def listing(suspect: Suspect, text: str, code: str) -> Listing:
     return Listing(tuple(line for line, _ in found), tuple(number for _, number in found))
 
 
-def ranked(tokens: Sequence[ScoredToken], listed: Listing, likely: Sequence[int]) -> list[Alternative]:
-    """All alternatives on lines that may be wrong; `likely` are those, the likeliest first."""
+def ranked(
+    tokens: Sequence[ScoredToken], listed: Listing, likely: Sequence[int], *, missing: bool = True
+) -> list[Alternative]:
+    """All alternatives on lines that may be wrong; `likely` are those, the likeliest first.
+
+    Lines may be `missing`, too: not of a constant or a table.
+    """
     code, places = listed.text, {number: place for place, number in enumerate(likely)}
     found: dict[tuple[int, str], Alternative] = {}
     for token in tokens:
@@ -79,6 +85,8 @@ def ranked(tokens: Sequence[ScoredToken], listed: Listing, likely: Sequence[int]
             if text == token.text or _FENCE in start + text:
                 continue
             change = _change(text, logprob - _CONTENT * token.logprob, token.at, line, start, listed, places)
+            if change is not None and not missing:
+                change = replace(change, before=False) if change.instead else None
             if change is not None and (change.number, change.head) not in found:
                 found[change.number, change.head] = change
     return sorted(found.values(), key=lambda change: -change.score)
@@ -117,6 +125,12 @@ def siblings(change: Alternative, rest: str, tokens: Sequence[ScoredToken]) -> l
                 found.append(replace(change, begun=begun, head=head, whole=bool(ends), score=score + logprob))
         score += token.logprob
     return found
+
+
+def preferring(number: int, others: Iterable[Alternative]) -> list[Alternative]:
+    """Alternatives, those on line `number` as far in front as others would be of a token less likely by far."""
+    preferred = (replace(one, score=one.score + _PREFERRED) if one.number == number else one for one in others)
+    return sorted(preferred, key=lambda other: -other.score)
 
 
 def versions(change: Alternative, line: str, listed: Listing, text: str) -> list[str]:

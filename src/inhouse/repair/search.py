@@ -31,6 +31,8 @@ from inhouse.workspace.testing.report import TestReport
 _DETAIL_LINES = 8  # of a failure, in events and in what the model is told of an earlier attempt
 _PASSED_OVER = 6  # rounds for want of time or lines, after which a suspect gets no more
 _ROUND_COST = 2000.0  # of one usual round about a suspect, in tokens read
+_HELPED = 2.0  # times the evidence against a suspect of which a version repaired a part
+_AROUND, _CHARACTERS = 200.0, 3.5  # tokens of what is shown around a suspect; characters of a token
 _FRUITLESS = 0.5  # of a round's cost on top, where no new version came of one
 _WRITING = 8  # tokens read in the time that one is written
 _TESTING = 60.0  # tokens read in the time that a version is tested
@@ -41,9 +43,14 @@ _RANKS: tuple[Verdict, ...] = ("verified", "better", "failed", "voted", "repeate
 
 @dataclass
 class _Record:
-    """What is known of one suspect so far. `cost` is what its answers took, in tokens read."""
+    """What is known of one suspect so far. `cost` is what its answers and their tests took, in tokens read.
+
+    `unread` are the tokens to read before the first answer. Once that is done they count no more: to go on is cheap.
+    """
 
     suspect: Suspect
+    unread: float = 0.0
+    helped: bool = False  # a version of it repaired a part
     rounds: int = 0
     passed_over: int = 0
     cost: float = 0.0
@@ -106,7 +113,7 @@ class Search:
     def run(self, case: Case, suspects: Sequence[Suspect]) -> Found | None:
         """The first patch that repairs all, else the best that repairs some; None when nothing helped in time."""
         best: Found | None = None
-        records = [_Record(suspect) for suspect in suspects]
+        records = [_Record(suspect, _unread(suspect, case.texts[suspect.path])) for suspect in suspects]
         for record in self._turns(records):
             found = self._round(case, record, records)
             if found is not None and found.outcome.passed:
@@ -142,10 +149,10 @@ class Search:
         """Whom to ask about next, until the budget is spent.
 
         Turns are shared out in proportion to the evidence (by highest averages, as seats in a parliament) and against
-        what was spent, so that a plain suspect gets most of them and no other none.
+        what was spent and is to be read, so that a plain suspect gets most of them and no other none.
         """
         while records and not self._interview.spent():
-            yield max(records, key=lambda record: record.suspect.score / (1 + record.cost / _ROUND_COST))
+            yield max(records, key=_promise)
 
     def _round(self, case: Case, record: _Record, records: list[_Record]) -> Found | None:
         """The next round about a suspect; one that cannot be asked in the time that is left is passed over."""
@@ -155,6 +162,7 @@ class Search:
         scored = self._interview.scores
         asks = strategy.next_round(suspect, text, record.rounds, plain=plain, lines=self._lines, scored=scored)
         record.rounds += 1
+        record.unread = 0.0
         spent = bool(asks) and asks[0].style == "alternative" and record.alternatives == []
         if spent or not asks or not self._affords(case, record, asks[0]):
             record.cost += _ROUND_COST
@@ -209,11 +217,15 @@ class Search:
         if record.alternatives is None:
             scores = interview.score(prompt, listed.text, alternatives.TOP)
             tokens, tally.used = (scores.tokens, scores.usage) if scores is not None else ((), tally.used)
-            record.alternatives = alternatives.ranked(tokens, listed, line_edits.likely(suspect, text))
+            likely, missing = line_edits.likely(suspect, text), suspect.kind == "function"
+            record.alternatives = alternatives.ranked(tokens, listed, likely, missing=missing)
         for change, rest in self._finished(prompt, listed, record, tally, count):
             for new in alternatives.versions(change, change.head + rest, listed, text):
-                if interview.over() or tally.add(self._outcome(case, record, new, self._judge)):
+                outcome = self._outcome(case, record, new, self._judge)
+                if tally.add(outcome) or interview.over():
                     return self._told(attempt, record, tally, "alternative", started)
+                if outcome[0] == "better":  # what is there is wrong, if not in this way
+                    record.alternatives = alternatives.preferring(change.number, record.alternatives)
         return self._told(attempt, record, tally, "alternative", started)
 
     def _finished(
@@ -253,7 +265,8 @@ class Search:
     def _told(self, attempt: int, record: _Record, tally: _Tally, style: Style, started: float) -> Found | None:
         """Counts what a round took, and says what came of it."""
         used, (verdict, detail, found) = tally.used, tally.best
-        record.cost += used.prompt_tokens - used.cached_tokens + _WRITING * used.completion_tokens
+        record.helped = record.helped or verdict == "better"
+        record.cost += _WRITING * used.completion_tokens
         # Where no version is new, the model finds nothing wrong.
         record.cost += _TESTING * tally.versions if tally.versions else _FRUITLESS * _ROUND_COST
         self._on_event(
@@ -314,6 +327,17 @@ class Search:
         if now is not None:
             record.earlier.append(Earlier(prompts.suspect_text(now, text), detail))
         return verdict, detail, None
+
+
+def _promise(record: _Record) -> float:
+    """By what the next suspect is chosen."""
+    evidence = record.suspect.score * (_HELPED if record.helped else 1.0)
+    return evidence / (1 + (record.cost + record.unread) / _ROUND_COST)
+
+
+def _unread(suspect: Suspect, text: str) -> float:
+    """About how many tokens are read before the first answer about a suspect: its code twice, and what is around it."""
+    return _AROUND + 2 * len(prompts.suspect_text(suspect, text)) / _CHARACTERS
 
 
 def _kind_changed(case: Case, suspect: Suspect, text: str) -> str:
