@@ -20,8 +20,11 @@ class Block(Wire):
     name: str | None = None
     input: dict[str, Any] | None = None
     tool_use_id: str | None = None
-    content: str | list[dict[str, Any]] | None = None
+    content: str | list[dict[str, Any]] | dict[str, Any] | None = None
     is_error: bool | None = None
+    source: dict[str, Any] | str | None = None
+    title: str | None = None
+    tool_name: str | None = None
     cache_control: dict[str, Any] | None = None
 
 

@@ -18,7 +18,7 @@ class ContentPart(Wire):
     text: str | None = None
 
 
-Content = str | list[ContentPart | str] | None
+Content = str | list[ContentPart | str] | dict[str, Any] | None  # an object: some tools' results
 
 
 class FunctionCall(Wire):
@@ -28,7 +28,7 @@ class FunctionCall(Wire):
 
 class MessageToolCall(Wire):
     id: Name = ""
-    type: str = "function"
+    type: str | None = "function"
     function: FunctionCall
 
 
@@ -55,16 +55,7 @@ class ToolDefinition(Wire):
     function: FunctionDefinition | None = None
 
 
-class NamedFunction(Wire):
-    name: str
-
-
-class NamedToolChoice(Wire):
-    type: Literal["function"]
-    function: NamedFunction
-
-
-ToolChoice = Literal["none", "auto", "required"] | NamedToolChoice | None
+ToolChoice = str | dict[str, Any] | None  # "none", "auto", "required", or an object that names tools
 
 
 class JsonSchema(Wire):

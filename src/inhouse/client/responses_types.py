@@ -10,7 +10,7 @@ from inhouse.client.wire import UNLIMITED, WHOLE, Name, Wire
 
 
 class InputItem(Wire):
-    """A message, a function call, its output, or a reasoning item, told apart by `type` (absent: a message)."""
+    """A message, a call of a tool, its output, or a reasoning item, told apart by `type` (absent: a message)."""
 
     type: str = "message"
     id: str | None = None
@@ -19,6 +19,8 @@ class InputItem(Wire):
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
+    input: str | None = None  # of a custom tool's call
+    action: dict[str, Any] | None = None  # of a local shell's call
     output: str | list[dict[str, Any]] | None = None
     summary: list[dict[str, Any]] | None = None
 
@@ -29,11 +31,8 @@ class ResponseTool(Wire):
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
-
-
-class NamedChoice(Wire):
-    type: Literal["function"]
-    name: str
+    format: dict[str, Any] | None = None  # of a custom tool's input
+    tools: list[ResponseTool] | None = None  # of a namespace
 
 
 class TextFormat(Wire):
@@ -68,7 +67,7 @@ class ResponsesRequest(Wire):
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     tools: list[ResponseTool] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
+    tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
     reasoning: ReasoningOptions | None = None

@@ -53,7 +53,7 @@ def _report_errors(api: FastAPI) -> None:
 
     @api.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return await refused(request, from_validation(error.errors()))
+        return await refused(request, from_validation(error.errors(), error.body))
 
     @api.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:

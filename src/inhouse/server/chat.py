@@ -10,11 +10,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from inhouse.client.openai_types import ChatCompletionRequest, NamedToolChoice
+from inhouse.client.openai_types import ChatCompletionRequest
 from inhouse.engine import Chunk, Completion, Usage
 from inhouse.engine.events import Progress
 from inhouse.server import openai
 from inhouse.server.answers import Chat
+from inhouse.server.choices import choice
 from inhouse.server.conversation import normalised
 from inhouse.server.errors import ApiError
 from inhouse.server.sampling import sampling_params
@@ -39,13 +40,12 @@ def routes(service: Service) -> APIRouter:
 
 def _work(service: Service, body: ChatCompletionRequest, request: Request) -> list[Chat]:
     """One conversation to answer for each of the `n` answers. Raises ApiError, ParameterError."""
-    messages = [openai.message(message, f"messages[{index}]") for index, message in enumerate(body.messages)]
+    messages = openai.messages(body.messages)
     prefill, last = "", body.messages[-1]
     if last.role == "assistant" and (last.prefix or body.continue_final_message):
         prefill = messages.pop()["content"]
-    tools = _tools(service, body)
-    named = body.tool_choice.function.name if isinstance(body.tool_choice, NamedToolChoice) else None
-    choice = body.tool_choice if isinstance(body.tool_choice, str) else "auto"
+    chosen = choice(body.tool_choice)
+    tools = chosen.offered(_tools(service, body))
     thinking = openai.thinks(body.reasoning_effort)
     flags = service.flags(False if prefill else thinking, body.chat_template_kwargs)
     given = body.model_dump(include=set(openai.SAMPLING)) | {
@@ -60,7 +60,7 @@ def _work(service: Service, body: ChatCompletionRequest, request: Request) -> li
         prefill,
         flags,
         priority(request),
-        openai.constraint(tools, choice, named, body.parallel_tool_calls, shape_of(body)),
+        openai.constraint(tools, chosen, body.parallel_tool_calls, shape_of(body)),
     )
     seed = chat.params.seed
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from inhouse.errors import ContextLengthError, InhouseError, ParameterError, TemplateError
@@ -109,18 +109,37 @@ def _too_long(error: ContextLengthError) -> ApiError:
     return ApiError(400, openai, "context_length_exceeded", "messages", anthropic=anthropic)
 
 
-def from_validation(errors: Sequence[Any]) -> ApiError:
-    """The first of pydantic's complaints about a body, with the path of the field."""
+def from_validation(errors: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
+    """Pydantic's complaints about a body, told of the field at fault; of a union's branches, of the one that fits best.
+
+    Where a type is a union, `loc` names its branches as well; a client knows nothing of those, only of its own `body`.
+    """
     first = errors[0]
     if first.get("type") == "json_invalid":
         reason = (first.get("ctx") or {}).get("error", "not JSON")
         return ApiError(400, f"the body is not valid JSON: {reason}", "invalid_json")
-    path = ""
-    for part in first.get("loc", ())[1:]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    path = path.lstrip(".")
-    missing = first.get("type") == "missing"
-    message = f"missing field {path!r}" if missing else f"field {path!r}: {first.get('msg', 'wrong type')}"
-    if not path:
+    paths = [_path(error, body) for error in errors]
+    deepest = max(paths, key=lambda path: path.count(".") + path.count("["))
+    told = [error for error, path in zip(errors, paths, strict=True) if path == deepest]
+    if not deepest:
         message = "the body must be a JSON object with content type application/json"
-    return ApiError(400, message, "missing_required_parameter" if missing else "invalid_type", path or None)
+        return ApiError(400, message, "invalid_type")
+    if told[0].get("type") == "missing":
+        return ApiError(400, f"missing field {deepest!r}", "missing_required_parameter", deepest)
+    wanted = list(dict.fromkeys(str(error.get("msg", "wrong type")) for error in told))
+    also = [message.removeprefix("Input should be ") for message in wanted[1:]]
+    return ApiError(400, f"field {deepest!r}: {' or '.join([wanted[0], *also])}", "invalid_type", deepest)
+
+
+def _path(error: Mapping[str, Any], body: Any) -> str:
+    """Where in the body an error is."""
+    path, here = "", body
+    parts = error.get("loc", ())[1:]
+    for number, part in enumerate(parts, 1):
+        if isinstance(here, Mapping) and part in here:
+            path, here = f"{path}.{part}", here[part]
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            path, here = f"{path}[{part}]", here[part]
+        elif number == len(parts) and error.get("type") == "missing":
+            path = f"{path}.{part}"
+    return path.lstrip(".")

@@ -13,14 +13,14 @@ from inhouse.engine.constraints import Constraint
 from inhouse.server import openai
 from inhouse.server.answers import Chat
 from inhouse.server.blocks import BlockEncoder
+from inhouse.server.choices import choice
+from inhouse.server.contents import left_out, part_text, text_of
 from inhouse.server.conversation import Message, normalised
 from inhouse.server.errors import bad_request
 from inhouse.server.sampling import sampling_params
 from inhouse.server.service import Service, priority
 from inhouse.server.shapes import spelled
 from inhouse.server.wire import JsonResponse
-
-_CHOICES = {"any": "required", "none": "none"}
 
 
 def routes(service: Service) -> APIRouter:
@@ -51,12 +51,9 @@ def _work(service: Service, body: MessagesRequest, request: Request) -> Chat:
     """The conversation to answer. Raises ApiError, ParameterError."""
     messages, prefill = _conversation(service, body)
     tools = _tools(service, body)
-    choice = body.tool_choice
-    if choice is not None and choice.type == "tool" and not choice.name:
-        raise bad_request("tool_choice: give the name of a tool", "tool_choice.name")
-    named = choice.name if choice is not None and choice.type == "tool" else None
-    demand = _CHOICES.get(choice.type, "auto") if choice is not None else "auto"
-    parallel = None if choice is None or choice.disable_parallel_tool_use is None else False
+    given_choice = body.tool_choice
+    chosen = choice(given_choice.wire() if given_choice is not None else None)
+    parallel = None if given_choice is None or given_choice.disable_parallel_tool_use is None else False
     flags = service.flags(_thinks(service, body, prefill), None)
     given = {
         "temperature": body.temperature,
@@ -73,7 +70,7 @@ def _work(service: Service, body: MessagesRequest, request: Request) -> Chat:
         prefill,
         flags,
         priority(request),
-        openai.constraint(tools, demand, named, parallel, _shape(body)),
+        openai.constraint(tools, chosen, parallel, _shape(body)),
     )
 
 
@@ -83,15 +80,16 @@ def _conversation(service: Service, body: CountTokensRequest) -> tuple[list[Mess
     if body.system:
         texts = [body.system] if isinstance(body.system, str) else [block.text for block in body.system]
         out.append({"role": "system", "content": "\n\n".join(texts)})
+    answered = max((index for index, one in enumerate(body.messages) if one.role == "assistant"), default=-1)
     for index, message in enumerate(body.messages):
-        out += _messages(message, f"messages[{index}]")
+        out += _messages(message, f"messages[{index}]", asked=index > answered)
     prefill = ""
     if out[-1]["role"] == "assistant" and not out[-1].get("tool_calls"):
         prefill = out.pop()["content"]
     return normalised(out, stable_prefix=service.settings.stable_prefix), prefill
 
 
-def _messages(message: MessageParam, where: str) -> list[Message]:
+def _messages(message: MessageParam, where: str, *, asked: bool) -> list[Message]:
     """One message of blocks as several: results of tools have messages of their own. Raises ApiError."""
     if isinstance(message.content, str):
         return [{"role": message.role, "content": message.content}]
@@ -115,7 +113,10 @@ def _messages(message: MessageParam, where: str) -> list[Message]:
             case "tool_result":
                 results.append(_result(block, at))
             case _:
-                raise bad_request(f"{at}: this model reads text only, not {block.type!r}", at)
+                text = part_text(block.wire())
+                if text is None and asked:
+                    raise bad_request(f"{at}: this model reads text only, not {block.type!r}", at)
+                texts.append(left_out(block.type) if text is None else text)
     out = list(results)
     if texts or calls or reasoning or not results:
         own: Message = {"role": message.role, "content": "".join(texts)}
@@ -128,17 +129,7 @@ def _messages(message: MessageParam, where: str) -> list[Message]:
 
 
 def _result(block: Block, where: str) -> Message:
-    if isinstance(block.content, list):
-        texts = []
-        for index, part in enumerate(block.content):
-            text = part.get("text")
-            if not isinstance(text, str):
-                at = f"{where}.content[{index}]"
-                raise bad_request(f"{at}: this model reads text only, not {part.get('type')!r}", at)
-            texts.append(text)
-        content = "".join(texts)
-    else:
-        content = block.content or ""
+    content = text_of(block.content, where, asked=False)
     told = f"Error: {content}" if block.is_error else content
     return {"role": "tool", "tool_call_id": block.tool_use_id or "", "content": told}
 

@@ -7,10 +7,12 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inhouse.client.openai_types import ChatMessage, Content
+from inhouse.client.openai_types import ChatMessage
 from inhouse.engine import Chunk, Completion, TokenLogprob, ToolCall, Usage
 from inhouse.engine.constraints import Constraint
 from inhouse.engine.events import Progress
+from inhouse.server.choices import Choice
+from inhouse.server.contents import text_of
 from inhouse.server.conversation import Message
 from inhouse.server.errors import ApiError, bad_request
 from inhouse.server.wire import sse, sse_comment
@@ -38,9 +40,16 @@ def new_id(prefix: str) -> str:
     return prefix + secrets.token_hex(12)
 
 
-def message(given: ChatMessage, where: str) -> Message:
-    """A message of the wire as the engine takes it. Raises ApiError for content that is not text."""
-    out: Message = {"role": _ROLES.get(given.role, given.role), "content": text_of(given.content, where)}
+def messages(given: Sequence[ChatMessage]) -> list[Message]:
+    """The messages of the wire as the engine takes them. Raises ApiError for what a user asks now that is not text."""
+    answered = max((index for index, one in enumerate(given) if one.role == "assistant"), default=-1)
+    return [_message(one, f"messages[{index}]", asked=index > answered) for index, one in enumerate(given)]
+
+
+def _message(given: ChatMessage, where: str, *, asked: bool) -> Message:
+    content = given.wire().get("content")
+    text = text_of(content, where, asked=asked and given.role in ("user", "system", "developer"))
+    out: Message = {"role": _ROLES.get(given.role, given.role), "content": text}
     reasoning = given.reasoning_content or (given.reasoning if isinstance(given.reasoning, str) else None)
     if reasoning:
         out["reasoning_content"] = reasoning
@@ -52,22 +61,6 @@ def message(given: ChatMessage, where: str) -> Message:
     if given.name is not None:
         out["name"] = given.name
     return out
-
-
-def text_of(content: Content, where: str) -> str:
-    """The text of a message's content. Raises ApiError for images and the like."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    texts = []
-    for index, part in enumerate(content):
-        text = part if isinstance(part, str) else part.text
-        if text is None:
-            kind = "part" if isinstance(part, str) else part.type
-            raise bad_request(
-                f"{where}.content[{index}]: this model reads text only, not {kind!r}", f"{where}.content[{index}]"
-            )
-        texts.append(text)
-    return "".join(texts)
 
 
 def tool_call(id: str, name: str, arguments: str | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -90,22 +83,23 @@ def function_tool(name: str, description: str | None, parameters: Mapping[str, A
 
 
 def constraint(
-    offered: Sequence[Mapping[str, Any]] | None, choice: str, tool: str | None, parallel: bool | None, shape: Constraint
+    offered: Sequence[Mapping[str, Any]] | None, choice: Choice, parallel: bool | None, shape: Constraint
 ) -> Constraint | None:
-    """`shape` with what a request says of tools: `choice`, or one `tool` by name. Raises ApiError, ParameterError."""
+    """`shape` with what a request says of tools. Raises ApiError, ParameterError."""
+    tool, must = choice.tool, choice.tool is not None or choice.demand == "required"
     if offered is None:
-        if choice == "required" or tool is not None:
+        if must:
             raise bad_request("tool_choice asks for a tool and there are no tools", "tool_choice")
         return None if shape == Constraint() else shape
     if tool is not None and all(entry["function"]["name"] != tool for entry in offered):
         raise bad_request(f"tool_choice: there is no tool {tool!r}", "tool_choice")
-    if tool is not None or choice == "required":
+    if must:
         shape = Constraint()  # the answer is a call: what its text should look like does not matter
     return Constraint(
         shape.json_schema,
         shape.regex,
         shape.grammar,
-        tool_choice="required" if tool is not None or choice == "required" else "none" if choice == "none" else "auto",
+        tool_choice="required" if must else choice.demand,
         tool=tool,
         parallel_tool_calls=parallel is not False,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from inhouse.client.responses_types import ResponsesRequest
 from inhouse.engine import Chunk, Completion, ToolCall, Usage
 from inhouse.engine.events import Progress
-from inhouse.server import openai
+from inhouse.server import openai, response_tools
 from inhouse.server.conversation import Message
 from inhouse.server.errors import ApiError
 from inhouse.server.service import Service
@@ -22,6 +22,11 @@ _GROWING = {
     "reasoning": ("reasoning_text", "response.reasoning_text"),
     "message": ("output_text", "response.output_text"),
 }
+# Kinds of calls whose input grows: the field that holds it, and the events about it.
+_CALLS = {
+    "function_call": ("arguments", "response.function_call_arguments"),
+    "custom_tool_call": ("input", "response.custom_tool_call_input"),
+}
 
 
 class ResponseEncoder:
@@ -29,6 +34,7 @@ class ResponseEncoder:
 
     def __init__(self, service: Service, body: ResponsesRequest, keep: Keep) -> None:
         self._keep = keep
+        self._kinds = response_tools.kinds(body.tools or ())
         self._tokenizer = service.model.tokenizer
         self._number = 0
         self._text = ""  # of the item that is open
@@ -147,13 +153,16 @@ class ResponseEncoder:
         yield self._done()
 
     def _call(self, call: ToolCall) -> Iterator[bytes]:
-        item = {"id": openai.new_id("fc_"), "type": "function_call", "call_id": call.id, "name": call.name}
-        yield self._added({**item, "status": "in_progress", "arguments": ""})
-        place = {"item_id": item["id"], "output_index": len(self._items) - 1}
-        yield self._event("response.function_call_arguments.delta", **place, delta=call.arguments)
-        told = {"name": call.name, "arguments": call.arguments}
-        yield self._event("response.function_call_arguments.done", **place, **told)
-        self._items[-1] |= {"status": "completed", "arguments": call.arguments}
+        item = response_tools.item_of(call, *self._kinds.get(call.name, ("function", "")))
+        grows = _CALLS.get(item["type"])
+        yield self._added({**item, "status": "in_progress", **({grows[0]: ""} if grows else {})})
+        if grows:
+            field, event = grows
+            place = {"item_id": item["id"], "output_index": len(self._items) - 1}
+            yield self._event(f"{event}.delta", **place, delta=item[field])
+            told = {"name": call.name} if field == "arguments" else {}
+            yield self._event(f"{event}.done", **place, **told, **{field: item[field]})
+        self._items[-1] |= {**item, "status": "completed"}
         self._said["tool_calls"] = [*self._said.get("tool_calls", ()), openai.call_entry(call)]
         yield self._done()
 

@@ -7,10 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from inhouse.client.responses_types import InputItem, NamedChoice, ResponsesRequest
+from inhouse.client.responses_types import InputItem, ResponsesRequest
 from inhouse.engine.constraints import Constraint
-from inhouse.server import openai
+from inhouse.server import openai, response_tools
 from inhouse.server.answers import Chat
+from inhouse.server.choices import choice
+from inhouse.server.contents import text_of
 from inhouse.server.conversation import Message, normalised
 from inhouse.server.errors import ApiError, bad_request
 from inhouse.server.response_events import ResponseEncoder
@@ -70,9 +72,8 @@ def _owner(request: Request) -> str:
 def _work(service: Service, body: ResponsesRequest, messages: list[Message], request: Request) -> Chat:
     """The conversation to answer. Raises ApiError, ParameterError."""
     system: list[Message] = [{"role": "system", "content": body.instructions}] if body.instructions else []
-    tools = _tools(service, body)
-    named = body.tool_choice.name if isinstance(body.tool_choice, NamedChoice) else None
-    choice = body.tool_choice if isinstance(body.tool_choice, str) else "auto"
+    chosen = choice(body.tool_choice)
+    tools = chosen.offered(_tools(service, body))
     thinking = openai.thinks(body.reasoning.effort if body.reasoning else None)
     flags = service.flags(thinking, None)
     given = {
@@ -87,7 +88,7 @@ def _work(service: Service, body: ResponsesRequest, messages: list[Message], req
         tools,
         flags=flags,
         priority=priority(request),
-        constraint=openai.constraint(tools, choice, named, body.parallel_tool_calls, _shape(body)),
+        constraint=openai.constraint(tools, chosen, body.parallel_tool_calls, _shape(body)),
     )
 
 
@@ -106,19 +107,20 @@ def _conversation(service: Service, body: ResponsesRequest, store: ResponseStore
         messages += earlier.messages
     if isinstance(body.input, str):
         return [*messages, {"role": "user", "content": body.input}]
+    answered = max((index for index, item in enumerate(body.input) if item.role == "assistant"), default=-1)
     for index, item in enumerate(body.input):
-        _add(service, messages, item, f"input[{index}]")
+        _add(service, messages, item, f"input[{index}]", asked=index > answered)
     if not messages:
         raise bad_request("input: give at least one item", "input")
     return messages
 
 
-def _add(service: Service, messages: list[Message], item: InputItem, where: str) -> None:
+def _add(service: Service, messages: list[Message], item: InputItem, where: str, *, asked: bool) -> None:
     """Appends an item. What a model said in one turn (reasoning, text, calls) becomes one message."""
     match item.type:
         case "message":
             role = "system" if item.role == "developer" else item.role or "user"
-            text = _text(item.content, where)
+            text = text_of(item.content, where, asked=asked and role != "assistant")
             if role == "assistant" and messages and _is_reasoning_only(messages[-1]):
                 messages[-1] = {**messages[-1], "content": text}
             else:
@@ -128,16 +130,16 @@ def _add(service: Service, messages: list[Message], item: InputItem, where: str)
             text = "".join(str(part.get("text") or "") for part in content)
             if text:
                 messages.append({"role": "assistant", "content": "", "reasoning_content": text})
-        case "function_call":
-            if not item.name:
-                raise bad_request(f"{where}: a function_call has no name", where)
-            call = openai.tool_call(item.call_id or item.id or "", item.name, item.arguments or "{}")
+        case "function_call" | "custom_tool_call" | "local_shell_call":
+            call = response_tools.call_of(item)
+            if call is None:
+                raise bad_request(f"{where}: a {item.type} has no name", where)
             if not messages or messages[-1]["role"] != "assistant":
                 messages.append({"role": "assistant", "content": ""})
             messages[-1] = {**messages[-1], "tool_calls": [*messages[-1].get("tool_calls", ()), call]}
-        case "function_call_output":
-            told = _text(item.output, where)
-            messages.append({"role": "tool", "tool_call_id": item.call_id or "", "content": told})
+        case "function_call_output" | "custom_tool_call_output" | "local_shell_call_output":
+            told = text_of(item.output, where, asked=False)
+            messages.append({"role": "tool", "tool_call_id": item.call_id or item.id or "", "content": told})
         case _:
             service.warn_once(_PATH, f"items of type {item.type[:100]!r} are not known here and ignored")
 
@@ -146,29 +148,12 @@ def _is_reasoning_only(message: Message) -> bool:
     return bool(message.get("reasoning_content")) and not message["content"] and not message.get("tool_calls")
 
 
-def _text(content: str | list[dict[str, Any]] | None, where: str) -> str:
-    """The text of an item. Raises ApiError for images and the like."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    texts = []
-    for index, part in enumerate(content):
-        text = part.get("text", part.get("refusal"))
-        if not isinstance(text, str):
-            at = f"{where}.content[{index}]"
-            raise bad_request(f"{at}: this model reads text only, not {part.get('type')!r}", at)
-        texts.append(text)
-    return "".join(texts)
-
-
 def _tools(service: Service, body: ResponsesRequest) -> list[dict[str, Any]] | None:
-    """The tools that are functions; others would run at OpenAI."""
-    out = []
-    for tool in body.tools or ():
-        if tool.type == "function" and tool.name:
-            out.append(openai.function_tool(tool.name, tool.description, tool.parameters))
-        else:
-            service.warn_once(_PATH, f"tools of type {tool.type[:100]!r} are not known here and ignored")
-    return out or None
+    """The tools that the client runs; others would run at OpenAI."""
+    found, unknown = response_tools.offered(body.tools or ())
+    for kind in unknown:
+        service.warn_once(_PATH, f"tools of type {kind[:100]!r} are not known here and ignored")
+    return found or None
 
 
 def _shape(body: ResponsesRequest) -> Constraint:
