@@ -23,7 +23,7 @@ from inhouse.workspace.testing.report import Failure, Place
 
 MAX_SUSPECTS = 12
 _BESIDE_FOLDERS = frozenset({"tools", "scripts", "docs", "doc", "examples", "benchmarks", "bench", "ci", ".github"})
-_BESIDE = 0.5  # of its score is left to what lies beside the program
+_BESIDE = 0.25  # of its score is left to what lies beside the program
 _WINDOW = 40  # lines of a piece of a file that is not Python
 _RAISED = 1.5  # more than all other evidence of one kind
 _IMPORTED = 0.2  # of a function whose file the failing test's imports, where it is not known what ran

@@ -336,8 +336,11 @@ def _promise(record: _Record) -> float:
 
 
 def _unread(suspect: Suspect, text: str) -> float:
-    """About how many tokens are read before the first answer about a suspect: its code twice, and what is around it."""
-    return _AROUND + 2 * len(prompts.suspect_text(suspect, text)) / _CHARACTERS
+    """What reading counts before the first answer about a suspect: half of its tokens, its code twice and some around.
+
+    Where that counted whole, long suspects would have no turn before others have had several.
+    """
+    return (_AROUND + 2 * len(prompts.suspect_text(suspect, text)) / _CHARACTERS) / 2
 
 
 def _kind_changed(case: Case, suspect: Suspect, text: str) -> str:
