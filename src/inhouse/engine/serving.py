@@ -145,6 +145,11 @@ class Engine:
         self._end = weakref.finalize(self, Loop.abandon, self._loop)
 
     @property
+    def slots(self) -> int:
+        """How many requests are answered at a time."""
+        return self.options.active
+
+    @property
     def tokenizer(self) -> Tokenizer:
         """Raises InhouseError for a model that came without one."""
         if self._tokenizer is None:

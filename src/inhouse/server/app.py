@@ -13,7 +13,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from inhouse.errors import InhouseError
-from inhouse.server import chat, completions, docs, messages, responses, status, web
+from inhouse.server import chat, completions, docs, messages, responses, status, tokens, web
+from inhouse.server.doors import Doors
 from inhouse.server.engine import Model, ServingEngine
 from inhouse.server.errors import ApiError, flavour_of, from_engine, from_validation
 from inhouse.server.guard import Guard
@@ -29,7 +30,7 @@ def create_app(engine: ServingEngine, model: Model, settings: Settings, keys: Ke
     metrics = Metrics(engine)
     service = Service(engine, model, settings, metrics)
     api = FastAPI(title="Inhouse", version=version("inhouse"), docs_url=None, redoc_url=None)
-    for routes in (chat.routes, completions.routes, responses.routes, messages.routes, status.routes):
+    for routes in (chat.routes, completions.routes, responses.routes, messages.routes, tokens.routes, status.routes):
         api.include_router(routes(service))
     api.include_router(docs.routes(api))
     api.include_router(web.routes())
@@ -37,7 +38,7 @@ def create_app(engine: ServingEngine, model: Model, settings: Settings, keys: Ke
     app: ASGIApp = Guard(api, settings, keys)
     if settings.allowed_origins:
         app = CORSMiddleware(app, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"])
-    return metrics.counting(app, frozenset(api.openapi()["paths"]))
+    return Doors(metrics.counting(app, frozenset(api.openapi()["paths"])))
 
 
 def _report_errors(api: FastAPI) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from inhouse.client.openai_types import ChatCompletionRequest
+from inhouse.client.openai_types import ChatCompletionRequest, ToolDefinition
 from inhouse.engine import Chunk, Completion, Usage
 from inhouse.engine.events import Progress
 from inhouse.server import openai
@@ -45,7 +45,7 @@ def _work(service: Service, body: ChatCompletionRequest, request: Request) -> li
     if last.role == "assistant" and (last.prefix or body.continue_final_message):
         prefill = messages.pop()["content"]
     chosen = choice(body.tool_choice)
-    tools = chosen.offered(_tools(service, body))
+    tools = chosen.offered(function_tools(service, body.tools))
     thinking = openai.thinks(body.reasoning_effort)
     flags = service.flags(False if prefill else thinking, body.chat_template_kwargs)
     given = body.model_dump(include=set(openai.SAMPLING)) | {
@@ -69,10 +69,10 @@ def _work(service: Service, body: ChatCompletionRequest, request: Request) -> li
     ]
 
 
-def _tools(service: Service, body: ChatCompletionRequest) -> list[dict[str, Any]] | None:
+def function_tools(service: Service, tools: Sequence[ToolDefinition] | None) -> list[dict[str, Any]] | None:
     """The tools that are functions; others are only OpenAI's."""
     out = []
-    for tool in body.tools or ():
+    for tool in tools or ():
         if tool.type == "function" and tool.function is not None:
             out.append(openai.function_tool(tool.function.name, tool.function.description, tool.function.parameters))
         else:
@@ -85,7 +85,12 @@ class ChatEncoder:
 
     def __init__(self, service: Service, body: ChatCompletionRequest) -> None:
         self._tokenizer = service.model.tokenizer
-        self._head = {"id": openai.new_id("chatcmpl-"), "created": int(time.time()), "model": service.model.name}
+        self._head = {
+            "id": openai.new_id("chatcmpl-"),
+            "created": int(time.time()),
+            "model": service.model.name,
+            "system_fingerprint": openai.FINGERPRINT,
+        }
         self._answers = body.n or 1
         self._logprobs = bool(body.logprobs)
         self._usage = bool(body.stream_options and body.stream_options.include_usage)

@@ -104,6 +104,7 @@ class TextEncoder:
             "object": "text_completion",
             "created": int(time.time()),
             "model": service.model.name,
+            "system_fingerprint": openai.FINGERPRINT,
         }
         self._answers = body.n or 1
         self._echo = [self._text(prompt) if body.echo and body.suffix is None else "" for prompt in prompts]

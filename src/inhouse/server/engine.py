@@ -57,6 +57,10 @@ class ServingEngine(Protocol):
 
     def stats(self) -> Any: ...
 
+    @property
+    def slots(self) -> int:
+        """How many requests are answered at a time."""
+
 
 class Model:
     """The facts about the served model that an API needs."""
@@ -72,6 +76,13 @@ class Model:
 
     def count(self, messages: Messages, tools: Tools, prefill: str, flags: Mapping[str, Any]) -> int:
         """Tokens of a conversation's prompt. Raises TemplateError, InhouseError without a template."""
+        return len(self._rendered(messages, tools, prefill, flags))
+
+    def prompt(self, messages: Messages, tools: Tools, flags: Mapping[str, Any]) -> str:
+        """A conversation's prompt as text, control tokens by their names. Raises as `count`."""
+        return self.tokenizer.decode(self._rendered(messages, tools, "", flags))
+
+    def _rendered(self, messages: Messages, tools: Tools, prefill: str, flags: Mapping[str, Any]) -> list[int]:
         if self._prompts is None:
             self._prompts = ChatPrompts(self.tokenizer)
-        return len(self._prompts.render(messages, tools, prefill, flags).ids)
+        return self._prompts.render(messages, tools, prefill, flags).ids

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import zlib
 from collections.abc import Mapping
 from contextlib import ExitStack
 from ipaddress import ip_address
@@ -22,6 +23,7 @@ from inhouse.server.settings import Settings
 from inhouse.server.wire import JsonResponse, too_deep
 
 PUBLIC = frozenset({"/", "/health", "/docs", "/openapi.json", "/favicon.ico"})  # without a key: nothing of a user's
+_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib's numbers for the kinds of heads
 _PUBLIC_PREFIX = "/assets/"
 
 
@@ -95,6 +97,7 @@ class Guard:
                 body = await _read(receive, limits.body_bytes)
         except TimeoutError as error:
             raise ApiError(408, f"the body did not arrive within {limits.body_seconds:g} seconds") from error
+        body = _unpacked(body, headers.get("content-encoding", ""), limits.body_bytes)
         if too_deep(body, limits.json_depth):
             raise ApiError(400, f"the JSON nests deeper than {limits.json_depth} levels", "invalid_json")
         pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -125,6 +128,24 @@ async def _read(receive: Receive, limit: int) -> bytes:
             raise _too_large(limit)
         if not message.get("more_body", False):
             return b"".join(chunks)
+
+
+def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
+    """A body as it was before it was compressed. Raises ApiError where it is damaged, or too large then."""
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in _WINDOWS:
+        raise ApiError(415, f"content-encoding {encoding[:40]!r} is not known: use gzip, deflate or none")
+    stream = zlib.decompressobj(_WINDOWS[encoding])
+    try:
+        plain = stream.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise ApiError(400, f"the body is not valid {encoding}: {error}") from error
+    if len(plain) > limit:
+        raise _too_large(limit)
+    if not stream.eof:
+        raise ApiError(400, f"the body is not valid {encoding}: it ends too early")
+    return plain
 
 
 def _too_large(limit: int) -> ApiError:

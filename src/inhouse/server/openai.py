@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 from inhouse.client.openai_types import ChatMessage
@@ -18,6 +19,7 @@ from inhouse.server.errors import ApiError, bad_request
 from inhouse.server.wire import sse, sse_comment
 from inhouse.tokenizer import Tokenizer
 
+FINGERPRINT = f"inhouse-{version('inhouse')}"  # of what answers: seeds give the same answers as long as it is the same
 DONE = b"data: [DONE]\n\n"
 SAMPLING = (
     "temperature",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -48,6 +49,15 @@ def routes(service: Service) -> APIRouter:
                 store.put(_owner(request), response, [*messages, answer])
 
         return await service.respond(request, [work], ResponseEncoder(service, body, keep), stream=bool(body.stream))
+
+    @router.post(_PATH + "/input_tokens", response_model=None)
+    async def input_tokens(body: ResponsesRequest, request: Request) -> Response:
+        """How many tokens a conversation is."""
+        service.check_model(body.model)
+        messages = _conversation(service, body, store, _owner(request))
+        work = _work(service, body, messages, request)
+        count = await asyncio.to_thread(service.model.count, work.messages, work.tools, "", work.flags)
+        return JsonResponse({"object": "response.input_tokens", "input_tokens": count})
 
     @router.get(_PATH + "/{id}", response_model=None)
     async def response(id: str, request: Request) -> Response:
