@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -96,7 +97,6 @@ def test_fills_a_gap(gap: str, client: Client) -> None:
     [
         {"suffix": "x"},  # a model without the tokens
         {"best_of": 2},
-        {"echo": True, "logprobs": 1},
         {"prompt": []},
         {"prompt": [""]},
         {"prompt": [10**9]},
@@ -107,3 +107,28 @@ def test_fills_a_gap(gap: str, client: Client) -> None:
 def test_refuses(says: Serve, client: Client, options: dict[str, object]) -> None:
     with pytest.raises(openai.BadRequestError):
         client(says("Good", " day", "!!")).completions.create(**{"model": "tiny", "prompt": "Hi", **options})  # type: ignore[call-overload]
+
+
+def test_how_likely_a_prompt_is(says: Serve, client: Client) -> None:
+    """What lm-evaluation-harness asks for: the prompt's own log-probabilities, then those of one token more."""
+    api = client(says("Good", " day", "!!")).completions
+    given: dict[str, Any] = {"model": "tiny", "prompt": "HiGo", "echo": True, "logprobs": 2, "temperature": 0}
+    choice = api.create(**given, max_tokens=1).choices[0]
+    assert choice.text == "HiGoGood"
+    told = choice.logprobs
+    assert told is not None
+    assert told.tokens == ["H", "i", "G", "o", "Good"]
+    assert told.text_offset == [0, 1, 2, 3, 4]
+    assert told.token_logprobs is not None
+    assert told.token_logprobs[0] is None
+    assert all(value is not None and value < 0 for value in told.token_logprobs[1:])
+    assert told.top_logprobs is not None
+    assert max(told.top_logprobs[2], key=lambda token: told.top_logprobs[2][token]) == "Good"  # type: ignore[index]
+    alone = api.create(**given, max_tokens=0).choices[0]
+    assert alone.text == "HiGo"
+    assert alone.logprobs is not None
+    assert alone.logprobs.token_logprobs == told.token_logprobs[:4]
+    pieces = list(api.create(**given, max_tokens=1, stream=True))
+    assert [
+        token for piece in pieces for one in piece.choices if one.logprobs for token in one.logprobs.tokens or ()
+    ] == (told.tokens)

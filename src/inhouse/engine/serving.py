@@ -19,6 +19,7 @@ import numpy.typing as npt
 import psutil
 
 from inhouse.engine.cache import CacheStats, PrefixCache
+from inhouse.engine.completion import TokenLogprob
 from inhouse.engine.constraints import Constraint
 from inhouse.engine.disk import DiskTier
 from inhouse.engine.events import OnEvent, Priority
@@ -216,6 +217,22 @@ class Engine:
         prompt = prompts.render(messages, None, prefill, flags).ids
         ids = prompts.render(messages, None, prefill + answer, flags).ids
         begin = next((at for at, pair in enumerate(zip(prompt, ids, strict=False)) if pair[0] != pair[1]), len(prompt))
+        scoring = self._scored(ids, begin, top, cancelled)
+        if scoring is None:
+            return None
+        return Scores(scored(scoring.found, self.tokenizer.token_bytes, answer), scoring.usage)
+
+    def prompt_logprobs(
+        self, ids: Sequence[int], top: int, cancelled: Callable[[], bool] = lambda: False
+    ) -> list[TokenLogprob]:
+        """How likely each of `ids` but the first is after those before it; empty when `cancelled()` was true.
+
+        Raises ContextLengthError, ParameterError.
+        """
+        scoring = self._scored([int(id) for id in ids], 1, top, cancelled)
+        return scoring.found if scoring is not None else []
+
+    def _scored(self, ids: list[int], begin: int, top: int, cancelled: Callable[[], bool]) -> Scoring | None:
         loop = self._open()
         scoring = Scoring(loop.runner, loop.scheduler.cache, self._checked(ids, answer=0), begin, top)
         try:
@@ -224,7 +241,7 @@ class Engine:
                     return None
         finally:
             loop.call(scoring.end)
-        return Scores(scored(scoring.found, self.tokenizer.token_bytes, answer), scoring.usage)
+        return scoring
 
     def stats(self) -> Stats:
         """The figures as they are between two quanta."""

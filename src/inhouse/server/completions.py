@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -38,8 +41,8 @@ def routes(service: Service) -> APIRouter:
         service.check_model(body.model)
         service.warn_unknown(request.url.path, body)
         prompts = _prompts(body, service.model.tokenizer)
-        encoder = TextEncoder(service, body, prompts)
         work = _work(service, body, prompts, request)
+        encoder = TextEncoder(service, body, prompts, await _echoed(service, body, prompts))
         if body.max_tokens == 0:
             return JsonResponse(encoder.nothing())
         return await service.respond(request, work, encoder, stream=bool(body.stream))
@@ -76,8 +79,6 @@ def _work(service: Service, body: CompletionRequest, prompts: list[Prompt], requ
     answers = body.n or 1
     if body.best_of not in (None, answers):
         raise bad_request("best_of: give the same number as n; all answers are returned", "best_of")
-    if body.echo and body.logprobs is not None:
-        raise bad_request("echo: log-probabilities of the prompt are not computed", "echo")
     given = body.model_dump(include=set(openai.SAMPLING)) | {
         "stop": openai.stops(body.stop),
         "max_tokens": _DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens or None,
@@ -90,6 +91,22 @@ def _work(service: Service, body: CompletionRequest, prompts: list[Prompt], requ
     ]
 
 
+async def _echoed(service: Service, body: CompletionRequest, prompts: list[Prompt]) -> list[list[TokenLogprob]]:
+    """How likely each token of the prompts is, where that is asked for; of the first token nothing can be said."""
+    if not body.echo or body.logprobs is None or body.suffix is not None:
+        return [[] for _ in prompts]
+    gone = threading.Event()
+    try:
+        found = []
+        for prompt in prompts:
+            ids = service.model.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+            rest = await asyncio.to_thread(service.engine.prompt_logprobs, ids, body.logprobs, gone.is_set)
+            found.append([TokenLogprob(ids[0], math.nan), *rest])
+        return found
+    finally:
+        gone.set()  # of a client that has gone, nobody needs the rest
+
+
 def _seeded(params: SamplingParams, index: int) -> SamplingParams:
     return params if params.seed is None else replace(params, seed=(params.seed + index) % (1 << 64))
 
@@ -97,7 +114,13 @@ def _seeded(params: SamplingParams, index: int) -> SamplingParams:
 class TextEncoder:
     """Answers as text completions."""
 
-    def __init__(self, service: Service, body: CompletionRequest, prompts: Sequence[Prompt]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        body: CompletionRequest,
+        prompts: Sequence[Prompt],
+        echoed: Sequence[Sequence[TokenLogprob]],
+    ) -> None:
         self._tokenizer = service.model.tokenizer
         self._head = {
             "id": openai.new_id("cmpl-"),
@@ -110,6 +133,7 @@ class TextEncoder:
         self._echo = [self._text(prompt) if body.echo and body.suffix is None else "" for prompt in prompts]
         self._usage = bool(body.stream_options and body.stream_options.include_usage)
         self._spent: dict[int, Usage] = {}
+        self._echoed = echoed
         self._offsets = [0] * (len(prompts) * self._answers)
 
     def _text(self, prompt: Prompt) -> str:
@@ -118,12 +142,20 @@ class TextEncoder:
     def nothing(self) -> dict[str, Any]:
         """The answer to who asks for no tokens."""
         texts = [text for text in self._echo for _ in range(self._answers)]
-        choices = [self._choice(index, text, "length", None) for index, text in enumerate(texts)]
+        choices = [
+            self._choice(index, text, "length", self._logprobs(index, self._prompt(index)))
+            for index, text in enumerate(texts)
+        ]
         return {**self._head, "choices": choices, "usage": openai.usage([], 0)}
 
     def whole(self, completions: Sequence[Completion]) -> dict[str, Any]:
         choices = [
-            self._choice(index, self._prefix(index) + one.text, one.finish_reason, self._logprobs(index, one.logprobs))
+            self._choice(
+                index,
+                self._prefix(index) + one.text,
+                one.finish_reason,
+                self._logprobs(index, [*self._prompt(index), *one.logprobs]),
+            )
             for index, one in enumerate(completions)
         ]
         return {**self._head, "choices": choices, "usage": self._total([one.usage for one in completions])}
@@ -131,7 +163,7 @@ class TextEncoder:
     def begin(self) -> Iterator[bytes]:
         for index in range(len(self._offsets)):
             if text := self._prefix(index):
-                yield self._event(index, text)
+                yield self._event(index, text, None, self._logprobs(index, self._prompt(index)))
 
     def chunk(self, index: int, chunk: Chunk) -> Iterator[bytes]:
         logprobs = self._logprobs(index, chunk.logprobs)
@@ -156,6 +188,9 @@ class TextEncoder:
     def _prefix(self, index: int) -> str:
         return self._echo[index // self._answers]
 
+    def _prompt(self, index: int) -> Sequence[TokenLogprob]:
+        return self._echoed[index // self._answers]
+
     def _total(self, spent: Sequence[Usage]) -> dict[str, Any]:
         """Every prompt counts once, however many answers it has."""
         each = [openai.usage(spent[at : at + self._answers], 0) for at in range(0, len(spent), self._answers)]
@@ -176,8 +211,13 @@ class TextEncoder:
             self._offsets[index] += len(entry["token"])
         return {
             "tokens": [entry["token"] for entry in shown],
-            "token_logprobs": [entry["logprob"] for entry in shown],
-            "top_logprobs": [{rival["token"]: rival["logprob"] for rival in entry["top_logprobs"]} for entry in shown],
+            "token_logprobs": [None if math.isnan(entry.logprob) else entry.logprob for entry in entries],
+            "top_logprobs": [
+                None
+                if math.isnan(entry.logprob)
+                else {rival["token"]: rival["logprob"] for rival in one["top_logprobs"]}
+                for entry, one in zip(entries, shown, strict=True)
+            ],
             "text_offset": offsets,
         }
 

@@ -5,10 +5,10 @@ An engine takes whole requests and reports on its own thread, through `on_event`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from inhouse.engine import SamplingParams
+from inhouse.engine import SamplingParams, TokenLogprob
 from inhouse.engine.constraints import Constraint
 from inhouse.engine.events import OnEvent, Priority
 from inhouse.engine.prompt import ChatPrompts
@@ -54,6 +54,11 @@ class ServingEngine(Protocol):
         constraint: Constraint | None = None,
         on_event: OnEvent,
     ) -> Ticket: ...
+
+    def prompt_logprobs(
+        self, ids: Sequence[int], top: int, cancelled: Callable[[], bool] = ...
+    ) -> Sequence[TokenLogprob]:
+        """How likely each of `ids` but the first is; blocks. Empty when cancelled."""
 
     def stats(self) -> Any: ...
 
