@@ -60,6 +60,13 @@ class TestRanked:
         assert (after.instead, after.before) == (False, True)
 
 
+def test_a_line_may_be_missing_behind_a_blank_one() -> None:
+    listed = Listing(("for (;;) {", "  a();", "", "}"), (1, 2, 3, 4))
+    closing = ScoredToken(listed.text.index("}"), "}", -0.1, (("}", -0.1), ("  b", -2.0)))
+    (change,) = ranked([closing], listed, (2,))
+    assert (change.number, change.instead, change.before) == (4, False, True)
+
+
 def test_of_a_constant_no_line_is_missing() -> None:
     tokens = [token(" return", (" yield", -1.0), after="return x\n   ")]
     (here,) = ranked(tokens, LISTED, (8,), missing=False)

@@ -106,7 +106,8 @@ def _change(
     ):
         return None
     opens = not start.strip()
-    near = [places[each] for each in ((number, number - 1) if opens else (number,)) if each in places]
+    above = next((listed.numbers[at] for at in range(line - 1, -1, -1) if listed.lines[at].strip()), 0)
+    near = [places[each] for each in ((number, above) if opens else (number,)) if each in places]
     if not near:
         return None
     score -= _UNSUSPICIOUS * min(near) / len(places)

@@ -75,6 +75,7 @@ class Interview:
         self._client, self._parallel, self._pace = client, parallel, _Pace()
         self._lock = threading.Lock()
         self._stopped = False
+        self.hurried = False  # something was not asked for want of time
         self._had: dict[tuple[Prompt, float], Reply] = {}  # greedy answers
         self._tokens = 0  # computed: answers, and what of the prompts was not in the cache
 
@@ -104,7 +105,9 @@ class Interview:
         """Whether a prompt can be read, and an answer of so many tokens written, in the time that is left."""
         unread = self.count_tokens(self._pace.unread(_text(prompt)))
         seconds = self._pace.reading.takes(unread) + self._pace.writing.takes(tokens)
-        return time.monotonic() + seconds < self.budget.deadline
+        enough = time.monotonic() + seconds < self.budget.deadline
+        self.hurried = self.hurried or not enough
+        return enough
 
     def count_tokens(self, text: str) -> int:
         return self._client.count_tokens(text)

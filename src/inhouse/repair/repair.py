@@ -359,7 +359,7 @@ def _all_pass(before: TestReport) -> str:
 def _why_not(interview: Interview) -> str:
     if interview.attempts == 0:
         return "nothing in the repository could be connected with what fails"
-    limit = interview.spent() or "nothing is left to ask"
+    limit = interview.spent() or ("time is up" if interview.hurried else "nothing is left to ask")
     return f"{limit} after {interview.attempts} attempts, and no patch made all tests pass"
 
 
