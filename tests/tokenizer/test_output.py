@@ -390,3 +390,49 @@ class TestAnyChunking:
 
 def bare(text: str) -> str:
     return re.sub(r"\s+|</?think>", "", text)
+
+
+class TestCutCalls:
+    """Calls that break off because there are no more tokens."""
+
+    TOOLS = ({"function": {"name": "look", "parameters": {"properties": {"at": {"type": "string"}, "n": {}}}}},)
+
+    def cut(self, dialect: Dialect, answer: str) -> list[Event]:
+        parser = OutputParser(dialect, tools=self.TOOLS)
+        return [*parser.push(answer), *parser.finish(cut=True)]
+
+    @pytest.mark.parametrize(
+        ("answer", "arguments"),
+        [
+            ('<tool_call>\n{"name": "look", "arguments": {"at": "x", "n": [1, 2', '{"at": "x", "n": [1]}'),
+            ('<tool_call>\n{"name": "look", "arguments": {"at": "x", "n": "lo', '{"at": "x"}'),
+            ('<tool_call>\n{"name": "look", "argum', "{}"),
+            ('{"name": "look", "arguments": {"at": "x", "n', '{"at": "x"}'),
+            ('```json\n{"name": "look", "arguments": {"at": "x", "n": 1', '{"at": "x"}'),
+        ],
+    )
+    def test_what_is_whole_in_json_is_the_call(self, answer: str, arguments: str) -> None:
+        assert self.cut("hermes_json", answer) == [Call("look", arguments)]
+
+    @pytest.mark.parametrize(
+        ("answer", "arguments"),
+        [
+            ("<tool_call>\n<function=look>\n<parameter=at>\nx\n</parameter>\n<parameter=n>\n1", '{"at": "x"}'),
+            ("<tool_call>\n<function=look>\n<parameter=at>\nlo", "{}"),
+        ],
+    )
+    def test_what_is_whole_in_xml_is_the_call(self, answer: str, arguments: str) -> None:
+        assert self.cut("qwen3_xml", answer) == [Call("look", arguments)]
+
+    def test_what_is_no_call_of_a_tool_stays_text(self) -> None:
+        for answer in (
+            '<tool_call>\n{"name": "other", "arguments": {',
+            '<tool_call>\n{"na',
+            '{"name": "Ann", "age": 3',
+        ):
+            assert self.cut("hermes_json", answer) == [Text(answer)]
+
+    def test_an_answer_that_ended_by_itself_made_no_call(self) -> None:
+        parser = OutputParser("hermes_json", tools=self.TOOLS)
+        answer = '<tool_call>\n{"name": "look", "arguments": {"at": "x"'
+        assert [*parser.push(answer), *parser.finish()] == [Text(answer)]

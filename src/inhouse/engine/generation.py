@@ -171,7 +171,7 @@ class Generation:
             return
         self.finished, self._restore = True, None
         self._ended()
-        piece = self.request.text.finish()
+        piece = self.request.text.finish(cut=reason == "length")
         if reason == "stop" and (self._called or piece.tool_calls):
             reason = "tool_calls"
         usage = Usage(len(self.request.prompt), self.cached, self.produced)

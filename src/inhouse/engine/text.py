@@ -82,8 +82,8 @@ class PlainText:
         """What `token` adds."""
         return Piece("" if self._detokenizer is None else self._stops.push(self._detokenizer.push(token)))
 
-    def finish(self) -> Piece:
-        """What the end of the answer adds."""
+    def finish(self, *, cut: bool = False) -> Piece:
+        """What the end of the answer adds; `cut` where it would have gone on, which makes no difference here."""
         if self._detokenizer is None:
             return Piece()
         return Piece(self._stops.push(self._detokenizer.finish()) + self._stops.finish())
@@ -119,9 +119,9 @@ class ChatText:
         """What `token` adds."""
         return self._piece(self._parser.push(self._plain.push(token).text))
 
-    def finish(self) -> Piece:
-        """What the end of the answer adds."""
-        return self._piece([*self._parser.push(self._plain.finish().text), *self._parser.finish()])
+    def finish(self, *, cut: bool = False) -> Piece:
+        """What the end of the answer adds; `cut`: it would have gone on."""
+        return self._piece([*self._parser.push(self._plain.finish().text), *self._parser.finish(cut=cut)])
 
     def _piece(self, events: Sequence[Event]) -> Piece:
         text, reasoning, calls = "", "", []

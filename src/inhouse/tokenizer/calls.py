@@ -12,6 +12,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from pydantic_core import from_json
+
 # A value may itself contain "</parameter>": it ends where another parameter, or the end of the function, follows.
 _PARAMETER = re.compile(r"\s*<parameter=([^>\n]+)>(.*?)</parameter>(?=\s*(?:<parameter=|\Z))", re.DOTALL)
 # Without its end marker a value ends at the next parameter or the end of the function.
@@ -21,6 +23,7 @@ _OPEN_PARAMETER = re.compile(
 _TYPES = ("null", "boolean", "integer", "number", "array", "object", "string")  # the order in which they are tried
 
 _BETWEEN_CALLS = re.compile(r"(?:\s|</?tool_call>|```(?:json)?)*")
+_LAST_NUMBER = re.compile(r"[-+.\deE]+\Z")  # more digits may have been to come
 _DECODER = json.JSONDecoder(strict=False)
 
 Schema = Mapping[str, Any]
@@ -91,6 +94,28 @@ def bare_calls(text: str, names: Collection[str]) -> list[tuple[str, str]]:
         found.append(call)
         position = _BETWEEN_CALLS.match(text, position).end()  # type: ignore[union-attr]
     return found
+
+
+def cut_json_call(body: str, names: Collection[str]) -> tuple[str, str] | None:
+    """(name, JSON arguments) of a Hermes call to one of `names` that breaks off: the members that are whole.
+
+    None where not even the name is.
+    """
+    start = _BETWEEN_CALLS.match(body).end()  # type: ignore[union-attr]  # it matches nothing, too
+    try:
+        call = from_json(_LAST_NUMBER.sub("", body[start:]), allow_partial=True)
+    except ValueError:
+        return None
+    if not isinstance(call, dict) or call.get("name") not in names:
+        return None
+    arguments = call.get("arguments", call.get("parameters"))
+    return call["name"], json.dumps(arguments if isinstance(arguments, dict) else {}, ensure_ascii=False)
+
+
+def cut_xml_arguments(body: str, schema: Schema) -> str:
+    """The arguments of an XML call that breaks off, as a JSON object: those that are whole."""
+    whole = body[: body.rfind("</parameter>") + len("</parameter>")] if "</parameter>" in body else ""
+    return xml_arguments(whole, schema) or "{}"
 
 
 def _named(call: Any) -> tuple[str, str] | None:

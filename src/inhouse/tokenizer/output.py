@@ -12,7 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from inhouse.tokenizer.calls import bare_calls, ends_in_string, json_call, schemas, xml_arguments
+from inhouse.tokenizer.calls import (
+    bare_calls,
+    cut_json_call,
+    cut_xml_arguments,
+    ends_in_string,
+    json_call,
+    schemas,
+    xml_arguments,
+)
 
 Dialect = Literal["qwen3_xml", "hermes_json", "plain"]
 
@@ -86,7 +94,7 @@ class OutputParser:
         self._fresh = thinking  # whitespace that comes next belongs to a marker
         self._owed = False  # reasoning was ended by a call, and its </think> may follow
         self._events: list[Event] = []
-        self._final = False
+        self._final = self._cut = False
         self._step: Callable[[], bool] = self._start
         self._given = 0  # of what is held back: known to the caller
         self.push(prefill)
@@ -105,9 +113,12 @@ class OutputParser:
         events, self._events = self._events, []
         return events
 
-    def finish(self) -> list[Event]:
-        """What was held back, now that the answer has ended."""
-        self._final = True
+    def finish(self, *, cut: bool = False) -> list[Event]:
+        """What was held back, now that the answer has ended.
+
+        `cut`: it would have gone on. A call that breaks off is a call of what is whole in it then, and no text.
+        """
+        self._final, self._cut = True, cut
         return self.push("")
 
     # The steps: each looks at `_pending`, takes what it is sure of, and says whether there may be more to do.
@@ -197,6 +208,9 @@ class OutputParser:
             arguments = xml_arguments(self._pending[head.end() : last.start()], schema, lenient=True)
             if arguments is not None:
                 return self._call(name, arguments, len(self._pending), more=False)
+        if self._cut and name in self._schemas:
+            arguments = cut_xml_arguments(self._pending[head.end() :], schema)
+            return self._call(name, arguments, len(self._pending), more=False)
         return self._no_call(whole=True)
 
     def _xml_rest(self) -> bool:
@@ -230,7 +244,8 @@ class OutputParser:
             return False
         body = self._pending[start:]
         cut = next((at for at in range(len(body)) if _END_CALL.startswith(body[at:])), len(body))
-        if call := json_call(body[:cut]):
+        call = json_call(body[:cut]) or (cut_json_call(body[:cut], self._schemas) if self._cut else None)
+        if call is not None:
             return self._call(*call, len(self._pending), more=False)
         return self._no_call(whole=True)
 
@@ -239,6 +254,8 @@ class OutputParser:
         if not self._final:
             return False
         found = bare_calls(self._pending, self._schemas)
+        if not found and self._cut and (call := cut_json_call(self._pending, self._schemas)):
+            found = [call]
         if not found:
             self._step = self._speak
             return True
