@@ -18,7 +18,7 @@ TOP = 12  # alternatives to each token
 FEW = 4  # to each token of a line that has been begun
 _CONTENT = 0.5  # how much it counts that the token as it is is likely
 _UNSUSPICIOUS = 1.0  # off the log-probability for what stands on the least suspicious line; less on others
-_PREFERRED = 3.0  # on top of the log-probability for what stands on a line where another correction helped
+_PREFERRED = 1.0  # on top of the log-probability for what stands on a line where another correction helped
 _FENCE = "```"
 _COMMENTS = ("#", "//", "/*", '"""')
 
