@@ -75,7 +75,7 @@ def test_of_a_constant_no_line_is_missing() -> None:
 
 
 def test_where_a_correction_helped_others_come_first() -> None:
-    tokens = [token(" >", (" <", -1.0)), token(" 0", (" 1", -1.5))]
+    tokens = [token(" >", (" <", -1.0)), token(" 0", (" 1", -1.1))]
     first, second = ranked(tokens, LISTED, (6, 8))
     assert [change.number for change in alternatives.preferring(second.number, [first, second])] == [8, 6]
 
