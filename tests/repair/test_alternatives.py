@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from shop import TESTS, Repository
+from shop import TESTS, Repository, text_of
 
 from inhouse.client.types import ChatRequest, ScoredToken, Scores, Usage
 from inhouse.repair import alternatives, events
@@ -159,7 +160,19 @@ def test_a_line_that_ends_there_needs_no_more_of_the_model(shop: Repository) -> 
 
 
 def test_without_alternatives_the_model_is_asked_as_usual(shop: Repository) -> None:
-    result = shop.fix(["    return sum(prices)\n"], attempts=2, scorer=Minus())
-    assert (result.status, result.attempts) == ("verified", 2)
+    scorer = Minus()
+    result = shop.fix(["    return sum(prices)\n"], attempts=3, scorer=scorer)
+    assert (result.status, result.attempts) == ("verified", 3)
     styles = [event.style for event in shop.events if isinstance(event, events.Tried)]
-    assert styles == ["alternative", "repair"]
+    assert styles == ["alternative", "alternative", "repair"]
+    first, second = scorer.asked  # without what is around the function, which is quicker to read, then with it
+    assert "Available in the program" not in text_of(first.messages)
+    assert text_of(second.messages) == text_of(shop.requests[0].messages)
+
+
+def test_two_readings_are_one_list() -> None:
+    tokens = [token(" >", (" <", -1.0)), token(" 0", (" 1", -1.1))]
+    first, second = ranked(tokens, LISTED, (6, 8))
+    better = replace(second, score=first.score + 1)
+    assert alternatives.merged([first, second], [better], ()) == [better, first]
+    assert alternatives.merged([first, second], [better], {(first.number, first.head)}) == [better]

@@ -7,7 +7,7 @@ likely ones: Ray et al., "On the 'Naturalness' of Buggy Code", ICSE 2016, arXiv:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from inhouse.client.types import ScoredToken
@@ -126,6 +126,18 @@ def siblings(change: Alternative, rest: str, tokens: Sequence[ScoredToken]) -> l
                 found.append(replace(change, begun=begun, head=head, whole=bool(ends), score=score + logprob))
         score += token.logprob
     return found
+
+
+def merged(
+    one: Iterable[Alternative], other: Iterable[Alternative], done: Collection[tuple[int, str]]
+) -> list[Alternative]:
+    """The alternatives of two readings, each by its better score, without those `done` (number and head)."""
+    found: dict[tuple[int, str], Alternative] = {}
+    for change in (*one, *other):
+        key = (change.number, change.head)
+        if key not in done and (key not in found or found[key].score < change.score):
+            found[key] = change
+    return sorted(found.values(), key=lambda change: -change.score)
 
 
 def preferring(number: int, others: Iterable[Alternative]) -> list[Alternative]:

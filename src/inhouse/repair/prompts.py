@@ -131,17 +131,21 @@ def for_line(common: str, suspect: Suspect, texts: Mapping[str, str], line: int 
     return Prompt(_messages(parts), head, ("\n",), form)
 
 
-def for_alternatives(common: str, suspect: Suspect, texts: Mapping[str, str]) -> tuple[Prompt, Listing]:
+def for_alternatives(
+    common: str, suspect: Suspect, texts: Mapping[str, str], *, around: bool
+) -> tuple[Prompt, Listing]:
     """A question whose answer is given, to learn what would rather have been written, and the lines of that answer.
 
-    Of a function that is shown whole it is the question for a new version, which has been read then.
+    With what is `around` a function that is shown whole, it is the question for a new version, which is read so.
+    Without, it takes half the time to read, and tells nearly as much.
     """
     text = texts[suspect.path]
     listed = listing(suspect, text, suspect_text(suspect, text))
-    if 0 not in listed.numbers:
+    if around and 0 not in listed.numbers:
         return replace(for_suspect(common, suspect, texts, (), explain=False), prefill=_opening(suspect)), listed
     code = _fenced(listed.text, functions.fence(suspect.path))
-    parts = [common, *_surroundings(suspect, texts), f"Lines of `{suspect.name}` in {suspect.path}:\n{code}"]
+    shown = _surroundings(suspect, texts) if around else []
+    parts = [common, *shown, f"Lines of `{suspect.name}` in {suspect.path}:\n{code}"]
     parts.append("Write the corrected version of exactly these lines, so that the test passes.")
     return Prompt(_messages(parts), _opening(suspect), ("\n```",)), listed
 

@@ -32,7 +32,7 @@ _DETAIL_LINES = 8  # of a failure, in events and in what the model is told of an
 _PASSED_OVER = 6  # rounds for want of time or lines, after which a suspect gets no more
 _ROUND_COST = 2000.0  # of one usual round about a suspect, in tokens read
 _HELPED = 2.0  # times the evidence against a suspect of which a version repaired a part
-_AROUND, _CHARACTERS = 200.0, 3.5  # tokens of what is shown around a suspect; characters of a token
+_CHARACTERS, _SHOWN = 3.5, 2800  # characters of a token, and of a long function's listing
 _FRUITLESS = 0.5  # of a round's cost on top, where no new version came of one
 _WRITING = 8  # tokens read in the time that one is written
 _TESTING = 60.0  # tokens read in the time that a version is tested
@@ -56,6 +56,8 @@ class _Record:
     cost: float = 0.0
     earlier: list[Earlier] = field(default_factory=list)
     alternatives: list[Alternative] | None = None  # not tried yet; None: not asked for
+    around: bool = False  # whether they were asked for with what is around the suspect
+    finished: set[tuple[int, str]] = field(default_factory=set)  # alternatives that were tried
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ class Search:
         asks = strategy.next_round(suspect, text, record.rounds, plain=plain, lines=self._lines, scored=scored)
         record.rounds += 1
         record.unread = 0.0
-        spent = bool(asks) and asks[0].style == "alternative" and record.alternatives == []
+        spent = bool(asks) and asks[0].style == "alternative" and record.around and not record.alternatives
         if spent or not asks or not self._affords(case, record, asks[0]):
             record.cost += _ROUND_COST
             record.passed_over += 1
@@ -213,12 +215,15 @@ class Search:
         attempt = interview.begin()
         self._on_event(Asked(attempt, suspect.label, 0.0))
         started, tally = time.monotonic(), _Tally()
-        prompt, listed = prompts.for_alternatives(case.common, suspect, case.texts)
-        if record.alternatives is None:
+        around = record.alternatives is not None
+        prompt, listed = prompts.for_alternatives(case.common, suspect, case.texts, around=around)
+        if not around or not record.around:
             scores = interview.score(prompt, listed.text, alternatives.TOP)
             tokens, tally.used = (scores.tokens, scores.usage) if scores is not None else ((), tally.used)
             likely, missing = line_edits.likely(suspect, text), suspect.kind == "function"
-            record.alternatives = alternatives.ranked(tokens, listed, likely, missing=missing)
+            found = alternatives.ranked(tokens, listed, likely, missing=missing)
+            record.alternatives = alternatives.merged(found, record.alternatives or (), record.finished)
+            record.around = around
         for change, rest in self._finished(prompt, listed, record, tally, count):
             for new in alternatives.versions(change, change.head + rest, listed, text):
                 outcome = self._outcome(case, record, new, self._judge)
@@ -235,6 +240,7 @@ class Search:
         while count > 0 and record.alternatives and not self._interview.over():
             chosen, record.alternatives = record.alternatives[:_TOGETHER], record.alternatives[_TOGETHER:]
             count -= len(chosen)
+            record.finished.update((change.number, change.head) for change in chosen)
             begun = {
                 change: replace(prompt, prefill=prompt.prefill + listed.text[: change.at] + change.begun, grammar=None)
                 for change in chosen
@@ -336,11 +342,11 @@ def _promise(record: _Record) -> float:
 
 
 def _unread(suspect: Suspect, text: str) -> float:
-    """What reading counts before the first answer about a suspect: half of its tokens, its code twice and some around.
+    """What reading counts before the first answer about a suspect: half of its tokens, which are its code twice.
 
     Where that counted whole, long suspects would have no turn before others have had several.
     """
-    return (_AROUND + 2 * len(prompts.suspect_text(suspect, text)) / _CHARACTERS) / 2
+    return min(len(prompts.suspect_text(suspect, text)), _SHOWN) / _CHARACTERS
 
 
 def _kind_changed(case: Case, suspect: Suspect, text: str) -> str:

@@ -135,7 +135,7 @@ def sampling(
 
 def expected_tokens(ask: Question, suspect: Suspect, text: str, count: Callable[[str], int]) -> int:
     """How long an answer will about be, of a function that is written anew or a line."""
-    return 20 if ask.style == "line" else 40 + count(prompts.suspect_text(suspect, text))
+    return 20 if ask.style in ("line", "alternative") else 40 + count(prompts.suspect_text(suspect, text))
 
 
 def _room(ask: Question, suspect: Suspect, text: str, count: Callable[[str], int]) -> int:
