@@ -230,7 +230,7 @@ class Search:
                 if tally.add(outcome) or interview.over():
                     return self._told(attempt, record, tally, "alternative", started)
                 if outcome[0] == "better":  # what is there is wrong, if not in this way
-                    record.alternatives = alternatives.preferring(change.number, record.alternatives)
+                    record.alternatives = alternatives.preferring(change.number, record.alternatives or ())
         return self._told(attempt, record, tally, "alternative", started)
 
     def _finished(

@@ -297,10 +297,17 @@ def _shared_lock(root: Path) -> Iterator[int]:
     try:
         yield lock
     finally:
+        _leave(lock, path)
+
+
+def _leave(lock: int, path: Path) -> None:
+    """Give a lock up, and take file and folder away if nobody else holds them."""
+    try:
         with contextlib.suppress(OSError):  # another workspace's lock is in the folder, or somebody tidied it up
-            if _is_last(lock):
+            if _is_last(lock) and os.path.samestat(os.fstat(lock), os.stat(path)):
                 path.unlink()
-                folder.rmdir()
+                path.parent.rmdir()
+    finally:
         os.close(lock)
 
 
@@ -319,8 +326,8 @@ def _locked(path: Path) -> int:
                 fcntl.flock(lock, fcntl.LOCK_SH)
                 if os.path.samestat(os.fstat(lock), os.stat(path)):
                     return lock
-            except BaseException:
-                os.close(lock)
+            except BaseException:  # such as an interrupt, which must leave nothing behind
+                _leave(lock, path)
                 raise
             os.close(lock)
 
