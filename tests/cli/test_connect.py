@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def test_json_tools(capsys: pytest.CaptureFixture[str]) -> None:
     claude = json.loads(printed(capsys, "claude-code", "--key", "ih-secret"))["env"]
     assert claude["ANTHROPIC_BASE_URL"] == BASE
     assert (claude["ANTHROPIC_AUTH_TOKEN"], claude["ANTHROPIC_MODEL"]) == ("ih-secret", "starter")
+    assert (claude["CLAUDE_CODE_MAX_CONTEXT_TOKENS"], claude["CLAUDE_CODE_MAX_OUTPUT_TOKENS"]) == ("32768", "8192")
 
 
 def test_yaml_tools(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,6 +58,16 @@ def test_yaml_tools(capsys: pytest.CaptureFixture[str]) -> None:
     config = yaml.safe_load(printed(capsys, "continue"))
     assert {"name", "version", "schema", "models"} <= config.keys()
     assert (config["models"][0]["apiBase"], config["models"][0]["model"]) == (f"{BASE}/v1", "starter")
+
+
+def test_codex(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = tomllib.loads(printed(capsys, "codex", "--context", "16384"))
+    assert (plain["model_provider"], plain["model_context_window"], plain["model_max_output_tokens"]) == (
+        "inhouse", 16384, 4096,
+    )  # fmt: skip
+    assert plain["model_providers"]["inhouse"]["wire_api"] == "responses"
+    keyed = tomllib.loads(printed(capsys, "codex", "--key", "ih-secret"))
+    assert keyed["model_providers"]["inhouse"]["http_headers"] == {"Authorization": "Bearer ih-secret"}
 
 
 def test_other_tools(capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,6 +92,11 @@ THERE: dict[str, tuple[str, Any, Any]] = {
     "continue": ("name: Mine\nversion: 0.1.0\nschema: v1\nmodels:\n  # a model\n  - name: Other\n    provider: ollama\n"
                  "rules:\n  - Be kind\n", yaml.safe_load,
                  lambda c: c["models"][1]["name"] == "Other" and c["rules"] == ["Be kind"] and c["name"] == "Mine"),
+    "codex": ('# mine\nmodel = "gpt"\napproval_policy = "never"\n\n'
+              '[model_providers.other]\nname = "Other"\nmodel = "x"\n', tomllib.loads,
+              lambda c: c["model"] == "starter" and c["approval_policy"] == "never"
+              and c["model_providers"]["other"] == {"name": "Other", "model": "x"}
+              and c["model_providers"]["inhouse"]["base_url"] == f"{BASE}/v1"),
     "autogpt": ("# mine\nexport FAST_LLM=gpt\nOTHER=1\n", dotenv,
                 lambda c: c["OTHER"] == "1" and c["FAST_LLM"] == "starter"),
 }  # fmt: skip

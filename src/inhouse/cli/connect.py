@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,11 @@ class Target:
     model: str
     key: str
     context: int
+
+    @property
+    def output(self) -> int:
+        """The most tokens of an answer that a tool should ask for, so that prompts have room."""
+        return min(8192, self.context // 4)
 
     @property
     def openai(self) -> str:
@@ -177,7 +183,8 @@ def _continue(old: str, target: Target) -> str:
              f"  apiBase: {json.dumps(target.openai)}", f"  apiKey: {json.dumps(target.key)}", "  roles:",
              *(f"    - {role}" for role in ("chat", "edit", "apply", "autocomplete")),
              "  capabilities:", "    - tool_use",
-             "  defaultCompletionOptions:", f"    contextLength: {target.context}"]  # fmt: skip
+             "  defaultCompletionOptions:", f"    contextLength: {target.context}",
+             f"    maxTokens: {target.output}"]  # fmt: skip
     if not old.strip():
         head = ["name: Inhouse", "version: 1.0.0", "schema: v1", "models:"]
         return "\n".join([*head, *(f"  {line}" for line in entry)]) + "\n"
@@ -233,8 +240,8 @@ def _qwen_code(target: Target) -> dict[str, Any]:
 
 
 def _opencode(target: Target) -> dict[str, Any]:
-    output = min(8192, target.context // 4)
-    model = {"name": f"{target.model} (Inhouse)", "limit": {"context": target.context, "output": output}}
+    limit = {"context": target.context, "output": target.output}
+    model = {"name": f"{target.model} (Inhouse)", "limit": limit}
     return {
         "$schema": "https://opencode.ai/config.json",
         "provider": {
@@ -251,6 +258,7 @@ def _opencode(target: Target) -> dict[str, Any]:
 
 def _zed(target: Target) -> dict[str, Any]:
     model = {"name": target.model, "display_name": f"{target.model} (Inhouse)", "max_tokens": target.context,
+             "max_output_tokens": target.output,
              "capabilities": {"tools": True, "images": False, "parallel_tool_calls": True,
                               "prompt_cache_key": False}}  # fmt: skip
     return {
@@ -268,9 +276,37 @@ def _claude_code(target: Target) -> dict[str, Any]:
             "ANTHROPIC_AUTH_TOKEN": target.key,
             **dict.fromkeys(models, target.model),
             "API_TIMEOUT_MS": "600000",
+            "CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(target.context),
+            "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(target.output),
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         }
     }
+
+
+def _codex(old: str, target: Target) -> str:
+    """Merges into Codex's TOML: our keys before the first table, our provider behind all others."""
+    ours = {"model": json.dumps(target.model), "model_provider": '"inhouse"',
+            "model_context_window": str(target.context), "model_max_output_tokens": str(target.output)}  # fmt: skip
+    provider = ["[model_providers.inhouse]", 'name = "Inhouse"', f"base_url = {json.dumps(target.openai)}",
+                'wire_api = "responses"']  # fmt: skip
+    if target.key != "none":
+        provider.append(f"http_headers = {{ Authorization = {json.dumps('Bearer ' + target.key)} }}")
+    kept: list[str] = []
+    table = ""
+    for line in lines_of(old):
+        table = line.strip() if line.lstrip().startswith("[") else table
+        mine = table == provider[0] or (not table and re.match(rf"(?:{'|'.join(ours)})\s*=", line))
+        if not mine:
+            kept.append(line)
+    text = "\n".join([*(f"{name} = {value}" for name, value in ours.items()), *kept, "", *provider]) + "\n"
+    text = re.sub(r"\n{3,}", "\n\n", text)
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ParameterError(
+            f"the configuration that is there is no TOML ({error}): add the printed one by hand"
+        ) from error
+    return text
 
 
 def _cline(old: str, target: Target) -> str:
@@ -296,6 +332,7 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
             "Zed takes the key from the environment: start it with INHOUSE_API_KEY set, to anything if none is wanted",
         ),
         "claude-code": Tool("Claude Code", "~/.claude/settings.json", _json(_claude_code), "Then run: claude"),
+        "codex": Tool("Codex", "~/.codex/config.toml", _codex, "Then run: codex"),
         "autogpt": Tool("AutoGPT", ".env", _lines("=", _autogpt), "AutoGPT classic, in the folder with this .env"),
     }
 )
