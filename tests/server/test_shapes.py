@@ -73,6 +73,8 @@ def test_each_spelling_binds_a_chat_and_a_continuation(tiny: str, options: dict[
         ({"guided_json": "[1]"}, "guided_json"),
         ({"grammar": "root ::= ("}, "grammar"),
         ({"structured_outputs": {"structural_tag": {}}}, "structured_outputs"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"function_call": "auto"}, "function_call"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(says: Serve, options: dict[str, Any], param: str) -> None:
@@ -97,3 +99,22 @@ def test_what_clients_send_and_means_nothing_is_taken(says: Serve, options: dict
     answer = ask(says("Good", " day", "!!"), "/v1/chat/completions", {"messages": HELLO, **options})
     assert answer.status_code == 200, answer.text
     assert answer.json()["choices"][0]["message"]["content"] == "Good day!!"
+
+
+def test_a_bias_forbids_and_forces_tokens(says: Serve) -> None:
+    url = says("Good", " day", "!!")
+    ids = {name: ask(url, "/tokenize", {"content": name}).json()["tokens"][0] for name in ("!", "?")}
+    for bias in ({str(ids["?"]): 100}, [[ids["?"], 100.0]]):
+        answer = ask(url, "/v1/chat/completions", {"messages": HELLO, "max_tokens": 3, "logit_bias": bias})
+        assert answer.json()["choices"][0]["message"]["content"] == "???"
+    good = ask(url, "/v1/completions", {"prompt": "Hi", "max_tokens": 1})
+    assert good.json()["choices"][0]["text"] == "Good"
+    never = ask(url, "/v1/completions", {"prompt": "Hi", "max_tokens": 1, "logit_bias": [[259, False]]})
+    assert never.json()["choices"][0]["text"] != "Good"
+
+
+@pytest.mark.parametrize("bias", [{"x": 1}, {"99999999": 1}, [[1]], [[1, True]]])
+def test_a_bias_that_means_nothing_is_refused(says: Serve, bias: Any) -> None:
+    answer = ask(says("Good", " day", "!!"), "/v1/chat/completions", {"messages": HELLO, "logit_bias": bias})
+    assert answer.status_code == 400
+    assert "logit_bias" in answer.json()["error"]["message"]

@@ -114,6 +114,7 @@ class SamplingFields(Wire):
     repetition_penalty: Annotated[float, Field(gt=0, le=100)] | None = None
     seed: Whole | None = None
     stop: Stop = None
+    logit_bias: dict[str, float | bool] | list[list[Whole | float | bool]] | None = None  # llama.cpp's lists, too
     reasoning_budget: Annotated[int, Field(ge=1), WHOLE] | None = None  # tokens of thinking, then the answer begins
     ignore_eos: bool | None = None  # go on to the last token asked for: to measure with
 
@@ -135,6 +136,8 @@ class ChatCompletionRequest(SamplingFields, ShapeFields):
     chat_template_kwargs: dict[str, Any] | None = None
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
+    functions: list[Any] | None = None  # what tools were called first
+    function_call: Any = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
     store: bool | None = None

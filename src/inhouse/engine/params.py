@@ -26,6 +26,7 @@ class SamplingParams:
     presence_penalty: float = 0.0  # subtracted once from the logit of every token of the answer so far
     frequency_penalty: float = 0.0  # subtracted once per occurrence in the answer so far
     repetition_penalty: float = 1.0  # divides (or, below zero, multiplies) logits of tokens of prompt and answer
+    logit_bias: tuple[tuple[int, float], ...] = ()  # (token, added to its logit before all else); -inf: never drawn
     seed: int | None = None  # None: a fresh one each time
     stop: str | Sequence[str] = ()  # the answer ends before the first of these texts
     max_tokens: int | None = None  # None: as many as the context holds
@@ -41,6 +42,10 @@ class SamplingParams:
         _number("presence_penalty", self.presence_penalty, -2.0, 2.0)
         _number("frequency_penalty", self.frequency_penalty, -2.0, 2.0)
         _number("repetition_penalty", self.repetition_penalty, 0.0, math.inf, above=True)
+        for token, bias in self.logit_bias:
+            _integer("logit_bias's token", token, 0)
+            if math.isnan(bias) or bias == math.inf:
+                raise ParameterError(f"logit_bias of token {token} = {bias!r}: give a finite number, or -inf")
         if self.seed is not None:
             _integer("seed", self.seed, 0)
         if not all(self.stop_strings):

@@ -1,9 +1,9 @@
 """From logits to the next token, in NumPy. Knows neither models nor text.
 
-The order is that of Hugging Face's `generate`: penalties (repetition, then frequency, then presence), temperature,
-top-k, top-p, min-p; each filter sees the distribution that the one before it left, renormalised. The repetition
-penalty counts the prompt as well (Keskar et al., "CTRL", 2019); presence and frequency penalties count the answer
-only, as OpenAI's API does. min-p: Nguyen et al., "Turning Up the Heat", 2024.
+The order is that of Hugging Face's `generate`, after OpenAI's bias of single tokens: penalties (repetition, then
+frequency, then presence), temperature, top-k, top-p, min-p; each filter sees the distribution that the one before it
+left, renormalised. The repetition penalty counts the prompt as well (Keskar et al., "CTRL", 2019); presence and
+frequency penalties count the answer only, as OpenAI's API does. min-p: Nguyen et al., "Turning Up the Heat", 2024.
 
 The vocabulary is large (a quarter of a million tokens) and the survivors are few, so nothing here sorts it whole.
 """
@@ -51,6 +51,8 @@ class Sampler:
         size = vocab_size if self._penalised else 0
         self._counts = np.zeros(size, np.float32)  # of each token in the answer so far
         self._in_prompt = np.zeros(size, np.bool_)
+        self._biased = np.array([token for token, _ in params.logit_bias], np.intp)
+        self._bias = np.array([bias for _, bias in params.logit_bias], np.float32)
         if self._penalised:
             self._in_prompt[np.asarray(prompt, np.intp)] = True
 
@@ -69,6 +71,9 @@ class Sampler:
         return token
 
     def _draw(self, logits: F32) -> int:
+        if self._biased.size:
+            logits = logits.copy()
+            np.add.at(logits, self._biased, self._bias)
         top = float(logits.max())
         if not math.isfinite(top):
             raise InhouseError("the model computed no usable probabilities: its file is damaged; pull or copy it again")

@@ -351,6 +351,8 @@ class Engine:
     ) -> Callable[[OnEvent], Request]:
         self._open()
         self._checked(prompt, params.max_tokens or 1)
+        if wrong := [token for token, _ in params.logit_bias if token >= self.config.vocab_size]:
+            raise ParameterError(f"logit_bias: token {wrong[0]}: give ids from 0 to {self.config.vocab_size - 1}")
         limit = params.max_tokens or self.context - len(prompt)
         marks = places(prompt, self._eos, tail) if self._recurrent else {}
         return partial(

@@ -17,7 +17,7 @@ from inhouse.server import openai
 from inhouse.server.answers import Chat
 from inhouse.server.choices import choice
 from inhouse.server.conversation import normalised
-from inhouse.server.errors import ApiError
+from inhouse.server.errors import ApiError, bad_request
 from inhouse.server.sampling import sampling_params
 from inhouse.server.service import Service, priority
 from inhouse.server.shapes import shape_of
@@ -40,6 +40,9 @@ def routes(service: Service) -> APIRouter:
 
 def _work(service: Service, body: ChatCompletionRequest, request: Request) -> list[Chat]:
     """One conversation to answer for each of the `n` answers. Raises ApiError, ParameterError."""
+    for field in ("functions", "function_call"):
+        if getattr(body, field):
+            raise bad_request(f"{field}: tools and tool_choice have taken its place; send those", field)
     messages = openai.messages(body.messages)
     prefill, last = "", body.messages[-1]
     if last.role == "assistant" and (last.prefix or body.continue_final_message):

@@ -29,6 +29,7 @@ SAMPLING = (
     "presence_penalty",
     "frequency_penalty",
     "repetition_penalty",
+    "logit_bias",
     "seed",
     "ignore_eos",
     "reasoning_budget",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from inhouse.engine import SamplingParams
+from inhouse.errors import ParameterError
 from inhouse.server.engine import Model
 from inhouse.server.settings import Mode
 
@@ -51,6 +53,19 @@ def sampling_params(given: Mapping[str, Any], card: Card) -> SamplingParams:
         chosen["top_k"] = 0
     if chosen.get("top_p") == 0:  # the nucleus of no probability is the likeliest token
         chosen.update(top_p=1.0, top_k=1)
+    if "logit_bias" in chosen:
+        chosen["logit_bias"] = _biases(chosen["logit_bias"])
     if "seed" in chosen:
         chosen["seed"] %= 1 << 64
     return SamplingParams(**chosen)
+
+
+def _biases(given: Mapping[str, Any] | Sequence[Sequence[Any]]) -> tuple[tuple[int, float], ...]:
+    """OpenAI's object of token ids, or llama.cpp's list of pairs, in which false forbids. Raises ParameterError."""
+    pairs = [*given.items()] if isinstance(given, Mapping) else [tuple(pair) for pair in given]
+    found = []
+    for pair in pairs:
+        if len(pair) != 2 or not str(pair[0]).isdecimal() or pair[1] is True:
+            raise ParameterError(f"logit_bias: {pair!r}: give a token's id and a number, or false to forbid it")
+        found.append((int(pair[0]), -math.inf if pair[1] is False else float(pair[1])))
+    return tuple(found)
