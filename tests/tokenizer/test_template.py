@@ -147,9 +147,19 @@ class TestEnvironment:
     def test_loop_variables_survive_counting(self) -> None:
         source = (
             "{% for m in messages | selectattr('role', 'ne', 'x') %}{{ loop.index }}/{{ loop.length }}"
-            "{{ loop.previtem.role ~ '<' if loop.previtem else '' }}{{ ';' if not loop.last }}{% endfor %}"
+            "{{ loop.previtem.role ~ '<' if loop.previtem }}{{ m.content }}{{ ';' if not loop.last }}{% endfor %}"
         )
-        assert ChatTemplate(source).render([user("a"), user("b")]) == "1/2;2/2user<"
+        assert ChatTemplate(source).render([user("a"), user("b")]) == "1/2a;2/2user<b"
+
+    def test_content_as_parts_where_the_template_reads_it_so(self) -> None:
+        source = "{% for x in messages %}{% for p in x.content %}{{ p.text }};{% endfor %}{% endfor %}"
+        assert ChatTemplate(source).render([user("Why is the sky blue?"), user("Tell me.")]) == (
+            "Why is the sky blue?;Tell me.;"
+        )
+
+    def test_a_prompt_without_what_the_user_says_is_an_error(self) -> None:
+        with pytest.raises(TemplateError, match="leaves out what the user says"):
+            ChatTemplate("{% for x in messages %}{{ x.text }}{% endfor %}|").render([user("Why is the sky blue?")])
 
     @pytest.mark.parametrize("source", ["{% if %}", "{{ x", "{% for a in b %}", "{{ x | nofilter }}", "{% include 3"])
     def test_malformed_template(self, source: str) -> None:
@@ -193,7 +203,7 @@ class TestEnvironment:
     )
     def test_hungry_templates_are_stopped(self, source: str) -> None:
         started = time.process_time()
-        with pytest.raises(TemplateError, match="another template"):
+        with pytest.raises(TemplateError, match="another file of this model"):
             ChatTemplate(source).render([])
         assert time.process_time() - started < 20
 

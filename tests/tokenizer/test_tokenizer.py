@@ -155,7 +155,6 @@ class TestBadMetadata:
         ("key", "value", "said"),
         [
             ("tokenizer.ggml.model", None, "no tokenizer.ggml.model"),
-            ("tokenizer.ggml.pre", None, "no tokenizer.ggml.pre"),
             ("tokenizer.ggml.tokens", None, "no tokenizer.ggml.tokens"),
             ("tokenizer.ggml.merges", None, "no tokenizer.ggml.merges"),
             ("tokenizer.ggml.tokens", "abc", "str, not a list"),
@@ -178,6 +177,13 @@ class TestBadMetadata:
             metadata[key] = value
         with pytest.raises(ModelFileError, match=f"GGUF metadata: .*{said}.*fetch it again"):
             Tokenizer.from_gguf(metadata)
+
+    def test_old_files_do_not_say_how_words_are_cut(self, metadata: dict[str, Any]) -> None:
+        given = Tokenizer.from_gguf(metadata).encode("hello 123  x")
+        del metadata["tokenizer.ggml.pre"]
+        assert Tokenizer.from_gguf({**metadata, "general.architecture": "qwen2"}).encode("hello 123  x") == given
+        with pytest.raises(UnsupportedModelError, match=r"no tokenizer\.ggml\.pre.*converter of before April 2024"):
+            Tokenizer.from_gguf({**metadata, "general.architecture": "qwen3"})
 
     @pytest.mark.parametrize(("key", "value"), [("tokenizer.ggml.model", "llama"), ("tokenizer.ggml.pre", "gpt-4o")])
     def test_other_tokenizers(self, metadata: dict[str, Any], key: str, value: str) -> None:

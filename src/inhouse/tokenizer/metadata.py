@@ -45,7 +45,7 @@ def read_metadata(metadata: Mapping[str, Any]) -> Vocabulary:
             f"{_SOURCE}: tokenizer.ggml.model is {kind!r}, but only byte-level BPE ('gpt2') is supported; "
             "use a Qwen model"
         )
-    words = _words(_text(metadata, "tokenizer.ggml.pre"))
+    words = _words(_pre(metadata))
     texts = _strings(metadata, "tokenizer.ggml.tokens")
     types = _types(metadata, texts)
     added: dict[str, int] = {}
@@ -100,6 +100,18 @@ def _encoder(
         ]
     )
     return encoder
+
+
+def _pre(metadata: Mapping[str, Any]) -> str:
+    """How words are cut. Files of before April 2024 do not say; of the models that we run there was qwen2 then."""
+    if "tokenizer.ggml.pre" in metadata:
+        return _text(metadata, "tokenizer.ggml.pre")
+    if metadata.get("general.architecture") == "qwen2":
+        return "qwen2"
+    raise UnsupportedModelError(
+        f"{_SOURCE}: there is no tokenizer.ggml.pre: the file was made by a converter of before April 2024, or without "
+        "one; use a newer file of this model, or convert it anew"
+    )
 
 
 def _words(name: str) -> str:

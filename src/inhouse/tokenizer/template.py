@@ -9,6 +9,7 @@ without HTML escapes, `{% generation %}`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
@@ -36,6 +37,11 @@ class _GenerationBlock(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
+_WORD = re.compile(r"\w+")
+_LOOKED_AT = 20  # words
+_ADVICE = "use generate with a prompt of your own, or another file of this model"
+
+
 class ChatTemplate:
     """A compiled template. `bos` and `eos` are the texts it may ask for as bos_token and eos_token."""
 
@@ -53,11 +59,10 @@ class ChatTemplate:
             self._template = environment.budgeted(source)
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(
-                f"the model's chat template is malformed at line {error.lineno}: {error.message}; "
-                "fetch the model again or give another template"
+                f"the model's chat template is malformed at line {error.lineno}: {error.message}; {_ADVICE}"
             ) from error
         except RecursionError as error:
-            raise TemplateError("the model's chat template is nested too deeply; give another template") from error
+            raise TemplateError(f"the model's chat template is nested too deeply; {_ADVICE}") from error
 
     def render(
         self,
@@ -72,11 +77,28 @@ class ChatTemplate:
         `flags` are the template's own switches, such as enable_thinking. Content may be a list of text parts;
         `reasoning` is given to the template as reasoning_content; arguments of tool calls, JSON text on the wire, as
         mappings. A template that refuses later system messages, or a conversation without a user, gets the
-        former as user messages and an empty user message. Raises TemplateError with the template's own words.
+        former as user messages and an empty user message. One that reads content as a list of parts gets that.
+        Raises TemplateError with the template's own words, and where the prompt has nothing of what a user said.
         """
         given = [_message(message, index, self._arguments_as_text) for index, message in enumerate(messages)]
         context = {**self._names, "tools": list(tools) if tools else None, **flags}
         context["add_generation_prompt"] = add_generation_prompt
+        text = self._accepted(given, context)
+        if _shows(text, given):
+            return text
+        parts = [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in given]
+        try:
+            other = self._accepted(parts, context)
+        except TemplateError:
+            other = ""
+        if _shows(other, given):
+            return other
+        raise TemplateError(
+            f"the model's chat template leaves out what the user says, so that there is nothing to answer; {_ADVICE}"
+        )
+
+    def _accepted(self, given: list[dict[str, Any]], context: Mapping[str, Any]) -> str:
+        """The prompt, for a conversation in a narrower form where the template refuses it as it is."""
         try:
             return self._render(given, context)
         except _RefusalError as refusal:
@@ -95,9 +117,9 @@ class ChatTemplate:
         except _RefusalError:
             raise
         except BudgetError as error:
-            raise TemplateError(f"the model's chat template {error}; give another template") from error
+            raise TemplateError(f"the model's chat template {error}; {_ADVICE}") from error
         except RecursionError as error:
-            raise TemplateError("the model's chat template calls itself without end; give another template") from error
+            raise TemplateError(f"the model's chat template calls itself without end; {_ADVICE}") from error
         except Exception as error:
             # Untrusted code may fail with anything: a TypeError from adding None is as likely as Jinja's own errors.
             raise TemplateError(
@@ -146,6 +168,13 @@ def _call(call: Mapping[str, Any], index: int, as_text: bool) -> dict[str, Any]:
         if not isinstance(arguments, dict):
             raise TemplateError(f"message {index}: the arguments of {name!r} are no JSON object: {arguments!r}")
     return {**call, "function": {**function, "arguments": {} if arguments is None else arguments}}
+
+
+def _shows(text: str, messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a prompt has most of the words that the user said last; a template may change some of them."""
+    said = next((str(one["content"]) for one in reversed(messages) if one.get("role") == "user"), "")
+    words = _WORD.findall(said)[:_LOOKED_AT]
+    return 2 * sum(word in text for word in words) >= len(words)
 
 
 def _accommodated(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
