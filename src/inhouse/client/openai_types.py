@@ -85,7 +85,7 @@ class StructuredOutputs(Wire):
     structural_tag: Any = None
 
 
-class ShapeFields(Wire):
+class StructuredOutputFields(Wire):
     """The ways to say what the text of an answer must look like: OpenAI's, llama.cpp's (`grammar` is GBNF), vLLM's."""
 
     response_format: ResponseFormat | None = None
@@ -119,7 +119,7 @@ class SamplingFields(Wire):
     ignore_eos: bool | None = None  # go on to the last token asked for: to measure with
 
 
-class ChatCompletionRequest(SamplingFields, ShapeFields):
+class ChatCompletionRequest(SamplingFields, StructuredOutputFields):
     model: Name = ""
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_tokens: Annotated[Annotated[int, Field(ge=1), WHOLE] | None, UNLIMITED] = None
@@ -143,7 +143,7 @@ class ChatCompletionRequest(SamplingFields, ShapeFields):
     store: bool | None = None
 
 
-class CompletionRequest(SamplingFields, ShapeFields):
+class CompletionRequest(SamplingFields, StructuredOutputFields):
     model: Name = ""
     prompt: str | list[str] | list[Whole] | list[list[Whole]]
     suffix: str | None = None

@@ -182,7 +182,11 @@ class Search:
 
     def _affords(self, case: Case, record: _Record, ask: Question) -> bool:
         suspect, interview = record.suspect, self._interview
-        prompt = strategy.prompt_for(ask, case.problem, case.common, suspect, case.texts, record.earlier)
+        if ask.style == "alternative":
+            around = record.alternatives is not None
+            prompt, _ = prompts.for_alternatives(case.common, suspect, case.texts, around=around)
+        else:
+            prompt = strategy.prompt_for(ask, case.problem, case.common, suspect, case.texts, record.earlier)
         tokens = strategy.expected_tokens(ask, suspect, case.texts[suspect.path], interview.count_tokens)
         return interview.affords(prompt, tokens)
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from inhouse.errors import InhouseError
 from inhouse.server import chat, completions, docs, messages, responses, status, tokens, web
-from inhouse.server.doors import Doors
+from inhouse.server.compatibility import CompatibilityMiddleware
 from inhouse.server.engine import Model, ServingEngine
 from inhouse.server.errors import ApiError, flavour_of, from_engine, from_validation
 from inhouse.server.guard import Guard
@@ -38,7 +38,7 @@ def create_app(engine: ServingEngine, model: Model, settings: Settings, keys: Ke
     app: ASGIApp = Guard(api, settings, keys)
     if settings.allowed_origins:
         app = CORSMiddleware(app, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"])
-    return Doors(metrics.counting(app, frozenset(api.openapi()["paths"])))
+    return CompatibilityMiddleware(metrics.counting(app, frozenset(api.openapi()["paths"])))
 
 
 def _report_errors(api: FastAPI) -> None:

@@ -20,7 +20,7 @@ from inhouse.server.conversation import normalised
 from inhouse.server.errors import ApiError, bad_request
 from inhouse.server.sampling import sampling_params
 from inhouse.server.service import Service, priority
-from inhouse.server.shapes import shape_of
+from inhouse.server.structured_outputs import constraint_of
 from inhouse.server.wire import sse
 
 
@@ -63,7 +63,7 @@ def _work(service: Service, body: ChatCompletionRequest, request: Request) -> li
         prefill,
         flags,
         priority(request),
-        openai.constraint(tools, chosen, body.parallel_tool_calls, shape_of(body)),
+        openai.constraint(tools, chosen, body.parallel_tool_calls, constraint_of(body)),
     )
     seed = chat.params.seed
     return [

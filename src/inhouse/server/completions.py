@@ -21,7 +21,7 @@ from inhouse.server.answers import Continuation
 from inhouse.server.errors import ApiError, bad_request
 from inhouse.server.sampling import sampling_params
 from inhouse.server.service import Service, priority
-from inhouse.server.shapes import shape_of
+from inhouse.server.structured_outputs import constraint_of
 from inhouse.server.wire import JsonResponse, sse
 from inhouse.tokenizer import Tokenizer
 
@@ -85,7 +85,7 @@ def _work(service: Service, body: CompletionRequest, prompts: list[Prompt], requ
         "logprobs": body.logprobs,
     }
     params = sampling_params(given, {})
-    urgency, shape = priority(request), shape_of(body)
+    urgency, shape = priority(request), constraint_of(body)
     return [
         Continuation(prompt, _seeded(params, index), urgency, shape) for prompt in prompts for index in range(answers)
     ]

@@ -19,7 +19,7 @@ from inhouse.server.conversation import Message, normalised
 from inhouse.server.errors import bad_request
 from inhouse.server.sampling import sampling_params
 from inhouse.server.service import Service, priority
-from inhouse.server.shapes import spelled
+from inhouse.server.structured_outputs import spelled
 from inhouse.server.wire import JsonResponse
 
 

@@ -19,8 +19,8 @@ from inhouse.server.errors import ApiError, bad_request
 from inhouse.server.response_events import ResponseEncoder
 from inhouse.server.sampling import sampling_params
 from inhouse.server.service import Service, priority
-from inhouse.server.shapes import spelled
 from inhouse.server.stored import ResponseStore, Stored
+from inhouse.server.structured_outputs import spelled
 from inhouse.server.wire import JsonResponse
 
 _PATH = "/v1/responses"

@@ -113,7 +113,7 @@ class Recorder:
         self._test, self._test_frame = None, None
         self._steps = {}
         self._open.clear()
-        if self._test_frame is None and time.monotonic() - self._written > EVERY and os.getpid() == self._process:
+        if time.monotonic() - self._written > EVERY and os.getpid() == self._process:
             self._note({})
             self.covered, self.lines = {}, {}
 

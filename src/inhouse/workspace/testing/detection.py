@@ -14,6 +14,7 @@ _ECHO_NOTHING = "no test specified"  # what `npm init` writes as test script
 _LOCKS = (("pnpm-lock.yaml", "pnpm"), ("yarn.lock", "yarn"), ("bun.lock", "bun"), ("bun.lockb", "bun"))
 _RUN_TESTS = {"npm": ("npm", "test", "--silent"), "bun": ("bun", "run", "test")}  # others: NAME test
 
+_MANAGERS = ("npm", "pnpm", "yarn", "bun")
 _NESTED = 5  # scripts that run another one, at most
 
 
@@ -106,7 +107,7 @@ def _why_no_python(pythons: Sequence[Path], probe: Probe, stand_in: Path | None)
 def with_script(command: TestCommand, read: Callable[[str], str]) -> TestCommand:
     """A user's command of a package manager with the script that it runs; any other as it is."""
     words = command.argv.split() if isinstance(command.argv, str) else list(command.argv)
-    if command.kind != "other" or words[:1] not in (["npm"], ["pnpm"], ["yarn"], ["bun"]):
+    if command.kind != "other" or "".join(words[:1]) not in _MANAGERS:
         return command
     called = [word for word in words[1:] if not word.startswith("-") and word not in ("run", "run-script")]
     name = "test" if called[:1] == ["t"] else "".join(called[:1])
@@ -118,7 +119,7 @@ def _resolved(command: TestCommand, name: str, text: str) -> TestCommand:
     script, via = _script(text, name), command.via
     for _ in range(_NESTED):
         words = script.split()
-        if words[:1] not in (["npm"], ["pnpm"], ["yarn"], ["bun"]):
+        if "".join(words[:1]) not in _MANAGERS:
             break
         called = [word for word in words[1:] if word not in ("run", "run-script", "-s", "--silent")]
         if len(called) != 1 or not (inner := _script(text, called[0])):

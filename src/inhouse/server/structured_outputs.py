@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from inhouse.client.openai_types import JsonSchema, ResponseFormat, ShapeFields, StructuredOutputs
+from inhouse.client.openai_types import JsonSchema, ResponseFormat, StructuredOutputFields, StructuredOutputs
 from inhouse.engine.constraints import Constraint
 from inhouse.engine.gbnf import lark_of_any, lark_of_gbnf
 from inhouse.errors import ParameterError
@@ -19,7 +19,7 @@ from inhouse.server.errors import bad_request
 _OBJECT = {"type": "object"}
 
 
-def shape_of(body: ShapeFields) -> Constraint:
+def constraint_of(body: StructuredOutputFields) -> Constraint:
     """What a request demands of the text of its answer. Raises ApiError, also where two fields demand something."""
     found = {field: shape for field, shape in _given(body) if shape != Constraint()}
     if len(found) > 1 and len({repr(shape) for shape in found.values()}) > 1:
@@ -48,7 +48,7 @@ def spelled(kind: str, text: object, where: str) -> Constraint:
     return Constraint(regex=text) if kind == "regex" else Constraint(grammar=text)
 
 
-def _given(body: ShapeFields) -> Sequence[tuple[str, Constraint]]:
+def _given(body: StructuredOutputFields) -> Sequence[tuple[str, Constraint]]:
     found = [("response_format", response_format(body.response_format))]
     if body.json_schema is not None:
         found.append(("json_schema", Constraint(json_schema=body.json_schema)))

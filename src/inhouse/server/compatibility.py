@@ -15,8 +15,8 @@ _ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _ID_HEADERS = (b"x-request-id", b"request-id")  # OpenAI's and Anthropic's
 
 
-class Doors:
-    """Leads requests to `app`."""
+class CompatibilityMiddleware:
+    """Hands requests to `app` in the form that its routes have."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
