@@ -26,13 +26,13 @@ class SamplingParams:
     presence_penalty: float = 0.0  # subtracted once from the logit of every token of the answer so far
     frequency_penalty: float = 0.0  # subtracted once per occurrence in the answer so far
     repetition_penalty: float = 1.0  # divides (or, below zero, multiplies) logits of tokens of prompt and answer
-    logit_bias: tuple[tuple[int, float], ...] = ()  # (token, added to its logit before all else); -inf: never drawn
     seed: int | None = None  # None: a fresh one each time
     stop: str | Sequence[str] = ()  # the answer ends before the first of these texts
     max_tokens: int | None = None  # None: as many as the context holds
     ignore_eos: bool = False  # an end-of-text token is then an ordinary token
     reasoning_budget: int | None = None  # tokens of thinking, after which it is brought to an end; None: no limit
     logprobs: int | None = None  # report each token's log-probability, and that many alternatives
+    logit_bias: tuple[tuple[int, float], ...] = ()  # (token, added to its logit before all else); -inf: never drawn
 
     def __post_init__(self) -> None:
         _number("temperature", self.temperature, 0.0, math.inf)
