@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from inhouse.engine.xml_grammar import xml_call
 from inhouse.tokenizer import Dialect
+from inhouse.tokenizer.schemas import Schema, SchemaError
 
-Schema = Mapping[str, Any]
+Problem = Callable[[str], str]  # why a grammar cannot be enforced; empty if it can
 Sound = Callable[[str], bool]  # whether a grammar can be enforced
 
 BEGIN, END = "<tool_call>", "</tool_call>"
-_PARAMETER_END = "\n</parameter>\n"
 _ANY: Schema = {"type": "object"}
 _SPACING = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}  # as templates write it
+_LENIENT = {"lenient": True, "coerce_one_of": True}  # what cannot be enforced of a schema is left out
 _FREE_SPACING = {"whitespace_pattern": r"[ \n\t]{1,32}"}  # as the model likes, but it must go on
 _GAP = r"/[ \n\t]{0,32}/"
 _SOME = r"/[ \n\t]{1,32}/"
@@ -69,60 +71,42 @@ def bare_head(text: bytes) -> BareHead | None:
     return BareHead(name, found["fence"] is not None, found["braces"].count(b"{"), found.end())
 
 
-def call_grammar(dialect: Dialect, tools: Mapping[str, Schema], sound: Sound, *, begun: bool) -> str:
-    """One call of any of `tools`; `begun`: its first marker is there already.
+class ToolGrammar(NamedTuple):
+    """The body of a call of one tool, up to its end marker."""
 
-    A schema that cannot be enforced is replaced by that of any object.
-    """
-    write = _xml_call if dialect == "qwen3_xml" else _json_call
-    rules, names = [], []
-    for index, (name, schema) in enumerate(tools.items()):
-        own = write(f"tool_{index}", name, schema)
-        if not sound(f"start: tool_{index}\n{own}"):
-            own = write(f"tool_{index}", name, _ANY)
-        rules.append(own)
-        names.append(f"tool_{index}")
+    rules: str
+    loosened: str  # what of its schema cannot be enforced; empty: all is
+
+
+def tool_grammar(dialect: Dialect, rule: str, name: str, schema: Schema, problem: Problem) -> ToolGrammar:
+    """`rule` for a call of tool `name`: of its schema as much as can be enforced."""
+    write = xml_call if dialect == "qwen3_xml" else _json_call
+    loosened = ""
+    for options in (_SPACING, {**_SPACING, **_LENIENT}):
+        try:
+            own = write(rule, name, schema, options)
+        except SchemaError as error:
+            loosened = loosened or str(error)
+            continue
+        why = problem(f"start: {rule}\n{own}")
+        if not why:
+            return ToolGrammar(own, loosened)
+        loosened = loosened or why
+    return ToolGrammar(write(rule, name, _ANY, _SPACING), loosened)
+
+
+def call_grammar(tools: Sequence[ToolGrammar], *, begun: bool) -> str:
+    """One call of any of `tools`, whose rules are `tool_0` and so on; `begun`: its first marker is there already."""
+    names = " | ".join(f"tool_{index}" for index in range(len(tools)))
     head = "" if begun else f"{_text(BEGIN)} "
-    return f"start: {head}{_text(chr(10))} ({' | '.join(names)}) {_text(chr(10) + END)}\n" + "\n".join(rules)
+    rules = "\n".join(tool.rules for tool in tools)
+    return f"start: {head}{_text(chr(10))} ({names}) {_text(chr(10) + END)}\n{rules}"
 
 
-def _json_call(rule: str, name: str, schema: Schema) -> str:
+def _json_call(rule: str, name: str, schema: Schema, options: Mapping[str, Any]) -> str:
     head = f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": '
-    return f"{rule}: {_text(head)} {_json({'type': 'object', **schema})} {_text('}')}"
-
-
-def _xml_call(rule: str, name: str, schema: Schema) -> str:
-    properties = schema.get("properties", {})
-    required = set(schema.get("required", ()))
-    parts, rules = [], []
-    for index, (key, value) in enumerate(properties.items()):
-        part = f"{rule}_{index}"
-        parts.append(part if key in required else f"{part}?")
-        rules += _xml_value(part, key, value if isinstance(value, Mapping) else {}, schema)
-    if not properties and schema.get("additionalProperties", True) is not False:
-        parts.append(f"{rule}_any*")
-        rules += [
-            f"{rule}_any: {_text('<parameter=')} /[A-Za-z_][A-Za-z0-9_]*/ {_text('>' + chr(10))} {rule}_any_text",
-            f"{rule}_any_text[suffix={_text(_PARAMETER_END)}]: /(?s:.*)/",
-        ]
-    body = " ".join([_text(f"<function={name}>\n"), *parts, _text("</function>")])
-    return "\n".join([f"{rule}: {body}", *rules])
-
-
-def _xml_value(rule: str, key: str, schema: Schema, root: Schema) -> list[str]:
-    """A parameter: text as it is, anything else as JSON."""
-    head = _text(f"<parameter={key}>\n")
-    values = schema.get("enum", [schema["const"]] if "const" in schema else None)
-    if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
-        return [f"{rule}: {head} ({' | '.join(map(_text, values))}) {_text(_PARAMETER_END)}"]
-    if schema.get("type") in ("integer", "number", "boolean", "null", "array", "object"):
-        shared = {name: root[name] for name in ("$defs", "definitions") if name in root}
-        return [f"{rule}: {head} {_json({**schema, **shared})} {_text(_PARAMETER_END)}"]
-    return [f"{rule}: {head} {rule}_text", f"{rule}_text[suffix={_text(_PARAMETER_END)}]: /(?s:.*)/"]
-
-
-def _json(schema: Schema) -> str:
-    return "%json " + json.dumps({**schema, "x-guidance": _SPACING})
+    arguments = "%json " + json.dumps({"type": "object", **schema, "x-guidance": dict(options)})
+    return f"{rule}: {_text(head)} {arguments} {_text('}')}"
 
 
 def _bare_call(rule: str, name: str, schema: Schema) -> str:

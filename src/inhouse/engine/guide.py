@@ -7,9 +7,11 @@ tools. llguidance says which tokens may come next.
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +20,16 @@ import numpy.typing as npt
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
 from inhouse.engine.constraints import Constraint
-from inhouse.engine.grammars import BEGIN, Schema, bare_head, call_grammar, joined, json_grammar
+from inhouse.engine.grammars import BEGIN, ToolGrammar, bare_head, call_grammar, joined, json_grammar, tool_grammar
 from inhouse.engine.recent import Recent
 from inhouse.errors import InhouseError, ParameterError
 from inhouse.tokenizer import Dialect, Tokenizer
-from inhouse.tokenizer.calls import schemas
+from inhouse.tokenizer.calls import schemas, strict
+from inhouse.tokenizer.schemas import Schema
 
 F32 = npt.NDArray[np.float32]
+
+_LOG = logging.getLogger("inhouse.engine")
 
 _END_THINK = "</think>"
 _MARKS = (BEGIN, "</tool_call>", "<think>", _END_THINK)  # text to a grammar, whatever the vocabulary calls them
@@ -44,6 +49,7 @@ class Grammars:
         self._lock = threading.Lock()
         self._problems = Recent[str](4 * _COMPILED)
         self._matchers = Recent[LLMatcher](_COMPILED)
+        self._told = Recent[None](_COMPILED)
 
     def sound(self, grammar: str) -> bool:
         """Whether a grammar can be enforced."""
@@ -83,15 +89,16 @@ class Grammars:
         must = constraint.tool is not None or constraint.tool_choice == "required"
         if must and not known:
             raise ParameterError("a tool must be called and there is none, or this model knows no tools: offer it")
+        rules = self._tool_grammars(dialect, known, strict(tools))
         whole, call = self._whole(constraint), None
         if known and must:
-            whole = self._shape("@call", call=call_grammar(dialect, known, self.sound, begun=False))
+            whole = self._shape("@call", call=call_grammar(rules, begun=False))
         elif known and constraint.json_schema is not None and whole is not None:
             calls = '@call ("\\n" @call)* "\\n"?' if constraint.parallel_tool_calls else "@call"
-            grammar = call_grammar(dialect, known, self.sound, begun=False)
+            grammar = call_grammar(rules, begun=False)
             whole = self._shape(f"@shape | {calls}", shape=whole.grammar, call=grammar)
         if known and (must or whole is None):
-            call = call_grammar(dialect, known, self.sound, begun=True)
+            call = call_grammar(rules, begun=True)
         if whole is None and call is None:
             return None
         bare = known if call is not None and dialect == "hermes_json" else {}
@@ -102,6 +109,22 @@ class Grammars:
                 f"no answer of the form that is demanded begins with {prefill[:100]!r}: change one of the two"
             )
         return guide
+
+    def _tool_grammars(
+        self, dialect: Dialect, tools: Mapping[str, Schema], strict: Collection[str]
+    ) -> list[ToolGrammar]:
+        """Of each tool, and says what of its schema cannot be enforced. Raises ParameterError if it is `strict`."""
+        found = []
+        for index, (name, schema) in enumerate(tools.items()):
+            grammar = tool_grammar(dialect, f"tool_{index}", name, schema, self._problem)
+            found.append(grammar)
+            reason = " ".join(grammar.loosened.split())[:500]
+            if reason and name in strict:
+                raise ParameterError(f"the parameters of tool {name!r}: {reason}; change them, or drop 'strict'")
+            if reason:
+                told = f"calls of tool {name!r} may not fit its parameters: {reason}"
+                self._told.get(told, functools.partial(_LOG.warning, told))
+        return found
 
     def _whole(self, constraint: Constraint) -> Shape | None:
         if constraint.json_schema is not None:

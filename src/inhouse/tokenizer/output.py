@@ -15,12 +15,11 @@ from typing import Any, Literal
 from inhouse.tokenizer.calls import (
     bare_calls,
     cut_json_call,
-    cut_xml_arguments,
     ends_in_string,
     json_call,
     schemas,
-    xml_arguments,
 )
+from inhouse.tokenizer.xml_calls import cut_xml_arguments, xml_arguments
 
 Dialect = Literal["qwen3_xml", "hermes_json", "plain"]
 
