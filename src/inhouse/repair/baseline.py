@@ -136,9 +136,10 @@ def _flaky(harness: Harness, first: TestReport, apart: Iterable[str], deadline: 
     if not failing or time.monotonic() + 3 * first.seconds > deadline:
         return {}
     harness.put({})
-    again = harness.run(
-        harness.command, deadline, only=failing if first.seconds > _QUICK else first.tests.keys() - dead
-    )
+    if first.seconds > _QUICK:
+        again = harness.run(harness.command, deadline, only=failing, before=first)
+    else:
+        again = harness.run(harness.command, deadline, only=first.tests.keys() - dead)
     differs = {id for id in failing if id in again.tests and again.tests[id].outcome == "passed"}
     if differs and first.seconds > _QUICK:
         # Alone they pass: by luck, or because what others leave behind makes them fail, which is a fault to repair.

@@ -71,16 +71,21 @@ class Harness:
         deadline: float,
         extra: Mapping[str, str] | None = None,
         only: Collection[str] | None = None,
+        before: TestReport | None = None,
     ) -> TestReport:
         """Run the tests on the copy as it is now. `deadline` is of time.monotonic.
 
-        `only` these of them are run, whatever the command, where they are pytest's or unittest's.
+        `only` these of them are run, whatever the command, where they are pytest's or unittest's. With an outcome
+        `before` they end once too many others fail for it to be better.
         """
         seconds = max(1.0, min(self.timeout, deadline - time.monotonic()))
         environment = {**self.environment, **(extra or {})}
         paths = self.checkout.paths | self.added.keys()
         modules = go_modules(self.checkout.root, paths) if command.kind == "other" else {}
-        selection = Selection(None if only is None else frozenset(only), limits=self.limits)
+        known = None if before is None else before.failing | self.apart.keys()
+        selection = Selection(
+            None if only is None else frozenset(only), limits=self.limits, known=known, new_failures=_FEW
+        )
         report = run_tests(
             self.runner, command, self.outcomes, timeout=seconds, environment=environment, known=paths,
             modules=modules, place=self.place, cwd=Path(self.checkout.prefix), selection=selection,
@@ -103,7 +108,7 @@ class Harness:
             if not report.passed and not report.failing < asked:
                 return report
             self.put(patch)
-        return quicker._settled(patch, quicker.run(self.command, deadline), before, deadline)
+        return quicker._settled(patch, quicker.run(self.command, deadline, before=before), before, deadline)
 
     def _first(self, before: TestReport, deadline: float) -> tuple[TestReport, frozenset[str]] | None:
         """The outcome of some of the tests that failed, and which; None where they cannot be asked for, or none ran."""
@@ -112,11 +117,11 @@ class Harness:
             return None
         asked = frozenset(chosen)
         if (some := self.command.only(chosen)) is not None:
-            report = self.run(some, deadline)
+            report = self.run(some, deadline, before=before)
         elif (some := self._files_of(before.failures)) is not None:
-            report, asked = self.run(some, deadline), before.failing
+            report, asked = self.run(some, deadline, before=before), before.failing
         elif self.command.kind != "other":
-            report = self.run(self.command, deadline, only=chosen)
+            report = self.run(self.command, deadline, only=chosen, before=before)
         else:
             return None
         return (report, asked) if report.failing - {""} or report.passed else None

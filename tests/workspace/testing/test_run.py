@@ -143,3 +143,19 @@ def test_tests_that_start_tests_record_themselves_alone(root: Path) -> None:
     )
     report = run(root, line=f"{sys.executable} -m pytest -q test_outer.py")
     assert (report.passed, list(report.tests)) == (True, ["test_outer.py::test_outer"])
+
+
+@pytest.mark.parametrize("kind", ["pytest", "unittest"])
+def test_a_run_ends_once_more_tests_fail_than_before(root: Path, kind: TestKind) -> None:
+    cases = "".join(
+        f"    def test_{n:02}(self):\n        self.assertEqual({n}, {n if n > 9 else 0})\n\n" for n in range(1, 20)
+    )
+    (root / "test_m.py").write_text(f"import unittest\n\n\nclass Case(unittest.TestCase):\n{cases}")
+    everything = run(root, kind)
+    assert (everything.ran, len(everything.failing)) == (19, 9)
+    known = frozenset(id for id in everything.failing if id.endswith(("_01", "_02", "_03")))
+    early = run(root, kind, Selection(known=known, new_failures=2))
+    assert (early.ran, len(early.failing), early.passed) == (6, 6, False)
+    assert early.failures[0].message.startswith("AssertionError: 1 != 0")
+    same = run(root, kind, Selection(known=everything.failing, new_failures=0))
+    assert (same.ran, same.failing) == (19, everything.failing)

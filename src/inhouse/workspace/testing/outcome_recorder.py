@@ -50,6 +50,9 @@ class Recorder:
         self.first = {test: index for index, test in enumerate(settings.get("first", ()))}
         self.usual: dict[str, float] = settings.get("limits", {})
         self.limit = float(settings["limit"])
+        self.known = frozenset(settings["known"]) if settings.get("known") is not None else None
+        self._new: set[str] = set()
+        self._most_new = int(settings.get("new_failures", 0))
         self._pid = os.getpid()
         self._output = -1 if quiet else os.open(settings["output"], os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
         self._stacks = os.open(settings["stacks"], os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
@@ -68,6 +71,13 @@ class Recorder:
     def wanted(self, test: str) -> bool:
         """Whether a test is among those to be run."""
         return test not in self.skipped and (self.only is None or test in self.only)
+
+    def enough(self, failed: str) -> bool:
+        """Whether with this test more fail than need be known of."""
+        if self.known is None or failed in self.known:
+            return False
+        self._new.add(failed)
+        return len(self._new) > self._most_new
 
     @contextlib.contextmanager
     def limited(self, test: str, limit: float | None = None) -> Iterator[None]:
@@ -280,6 +290,8 @@ def _patch(case: types.ModuleType) -> None:
                 if name != "addSubTest" or raised is not None:
                     said = None if raised is None else found.failure(raised, "call")
                     found.write("result", id=test.id(), outcome=outcome, failure=said)
+                    if outcome == "failed" and found.enough(test.id()):
+                        self.stop()
             return original(self, test, *rest)
 
         setattr(results, name, method)

@@ -47,7 +47,8 @@ _FAULT = re.compile(r"^(?:Fatal Python error: (?P<fault>.+)|Timeout \(.*\)!)$", 
 class Selection:
     """Which tests to run: `only` these (None: all) but those `skipped`; those in `first` before the others.
 
-    `limits` are seconds for single tests, `limit` those for any other.
+    `limits` are seconds for single tests, `limit` those for any other. With `known`, the tests that fail anyhow, the
+    run ends once more than `new_failures` others fail; and no tracebacks are printed, which can take longer than tests.
     """
 
     only: frozenset[str] | None = None
@@ -55,6 +56,8 @@ class Selection:
     first: tuple[str, ...] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
     limit: float = TEST_SECONDS
+    known: frozenset[str] | None = None
+    new_failures: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,8 @@ class OutcomeNotes:
             "first": list(selection.first),
             "limits": dict(selection.limits),
             "limit": selection.limit,
+            "known": None if selection.known is None else sorted(selection.known),
+            "new_failures": selection.new_failures,
             "memory": _MEMORY,
         }
         settings.write_text(json.dumps(wanted), "utf-8")

@@ -38,9 +38,13 @@ class _Plugin:
     def __init__(self, config: Any, recorder: Any) -> None:
         self._config, self._recorder = config, recorder
         self._seconds: dict[str, float] = {}
+        self._session: Any = None
+        if recorder.known is not None:
+            config.option.tbstyle = "no"
         recorder.write("begin", runner="pytest", rootdir=str(config.rootdir))
 
     def pytest_sessionstart(self, session: Any) -> None:
+        self._session = session
         self._recorder.faults()
 
     @pytest.hookimpl(trylast=True)
@@ -105,6 +109,8 @@ class _Plugin:
         if report.outcome == "failed":
             said = getattr(report, "inhouse_failure", None) or _said(report, report.when)
             self._recorder.write("result", id=report.nodeid, outcome="failed", failure=said)
+            if self._recorder.enough(report.nodeid):
+                self._session.shouldstop = "other tests fail than before"
         elif report.outcome == "skipped" or report.when == "call":
             self._recorder.write("result", id=report.nodeid, outcome=report.outcome)
 
