@@ -56,8 +56,8 @@ def drawn(guide: Guide, seed: int) -> str | None:
 
 def one_call(dialect: Dialect, schema: Schema, seed: int) -> str | None:
     """The arguments of a call that is bound to `schema`. Raises ParameterError."""
-    tools = [{"type": "function", "function": {"name": "act", "parameters": schema, "strict": True}}]
-    wanted = Constraint(tool_choice="required", parallel_tool_calls=False)
+    tools = [{"type": "function", "function": {"name": "act", "parameters": schema}}]
+    wanted = Constraint(tool_choice="required", parallel_tool_calls=False, strict_tools=frozenset({"act"}))
     guide = GRAMMARS.guide(wanted, dialect=dialect, tools=tools)
     assert guide is not None
     text = drawn(guide, seed)

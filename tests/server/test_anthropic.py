@@ -7,6 +7,9 @@ from typing import Any
 import anthropic
 import pytest
 from live import Claude, Serve
+from stage import Stage, playing
+
+from inhouse.engine import Chunk, Usage
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 WEATHER: Any = {
@@ -146,6 +149,25 @@ def test_ignores_what_only_anthropic_runs(says: Serve, claude: Claude) -> None:
         model="tiny", messages=HELLO, max_tokens=20, tools=tools, metadata={"user_id": "me"}, service_tier="auto"
     )
     assert answer.stop_reason == "end_turn"
+
+
+def test_tools_with_schemas_that_clients_know_by_heart_are_offered(claude: Claude) -> None:
+    kinds = {
+        "bash": "bash_20250124",
+        "str_replace_based_edit_tool": "text_editor_20250728",
+        "memory": "memory_20250818",
+    }
+    tools: Any = [{"type": kind, "name": name} for name, kind in kinds.items()]
+    stage = Stage()
+    stage.answers = [[Chunk("Yes.", finish_reason="stop", usage=Usage(1, 0, 1))]]
+    with playing(stage) as url:
+        claude(url).messages.create(model="stage", messages=HELLO, max_tokens=20, tools=tools)
+    _, offered = stage.asked[0]
+    functions = {tool["function"]["name"]: tool["function"]["parameters"]["properties"] for tool in offered}
+    assert functions.keys() == kinds.keys()
+    assert functions["bash"].keys() == {"command", "restart"}
+    assert functions["str_replace_based_edit_tool"]["command"]["enum"] == ["view", "create", "str_replace", "insert"]
+    assert {"old_path", "new_path"} < functions["memory"].keys()
 
 
 @pytest.mark.parametrize(

@@ -253,3 +253,21 @@ def test_the_true_reason_stands_beside_it(says: Serve, client: Client, claude: C
     assert message.inhouse == true
     events: Any = claude(url).messages.create(**options, extra_body=extra, stream=True)
     assert [event.inhouse for event in events if event.type == "message_delta"] == [true]
+
+
+def test_a_strict_tool_whose_schema_cannot_be_enforced_is_refused(says: Serve, client: Client) -> None:
+    either: Any = {"oneOf": [{"type": "integer"}, {"type": "number"}]}
+    function = {"name": "act", "parameters": {"type": "object", "properties": {"n": either}, "required": ["n"]}}
+    messages: Any = [{"role": "user", "content": "x"}]
+
+    def ask(**more: Any) -> Any:
+        tools: Any = [{"type": "function", "function": {**function, **more}}]
+        url = says("Good", " day", "!!")
+        return client(url).chat.completions.create(model="tiny", messages=messages, tools=tools, max_tokens=4)
+
+    with pytest.raises(openai.BadRequestError, match=r"tool 'act'.*oneOf.*drop 'strict'"):
+        ask(strict=True)
+    assert ask(strict=False).choices
+    either["format"] = "int64"
+    either.pop("oneOf")
+    assert ask(strict=True).choices  # a format that JSON Schema does not have is a remark

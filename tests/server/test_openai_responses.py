@@ -135,6 +135,19 @@ def test_forgets_on_demand(says: Serve, client: Client) -> None:
     assert caught.value.code == "previous_response_not_found"
 
 
+def test_lists_what_a_response_was_an_answer_to(says: Serve, client: Client) -> None:
+    api = client(says("Good", " day", "!!")).responses
+    first = api.create(model="tiny", input="Hello")
+    second = api.create(model="tiny", input=[{"role": "user", "content": "And?"}], previous_response_id=first.id)
+    items: list[Any] = list(api.input_items.list(second.id, order="asc"))
+    assert [item.role for item in items] == ["user", "assistant", "user"]
+    assert items[0].content[0].text == "Hello"
+    assert items[1].content[0].text == "Good day!!"
+    page = api.input_items.list(second.id, limit=1)
+    assert ([item.id for item in page.data], page.has_more) == ([items[2].id], True)
+    assert [item.id for item in page.get_next_page().data] == [items[1].id]
+
+
 @pytest.mark.parametrize(
     ("options", "param"),
     [

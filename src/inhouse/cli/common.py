@@ -45,6 +45,9 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         help="tokens of prompt and answer together (default: what memory allows)",
     )
     add_kv(parser)
+    parser.add_argument(
+        "--chat-template", type=Path, metavar="FILE", help="a chat template (Jinja) in place of the model's own"
+    )
     parser.add_argument("--no-pack", action="store_true", help="use the file as it is, without a packed copy")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 
 from inhouse.cli.common import (
     Subparsers,
@@ -16,7 +17,9 @@ from inhouse.cli.common import (
     print_json,
     print_table,
 )
+from inhouse.errors import InhouseError, ModelFileError, UnsupportedModelError
 from inhouse.weights.checkpoint import open_checkpoint
+from inhouse.weights.contents import read_contents
 from inhouse.weights.kv import kv_format
 from inhouse.weights.packed_file import packed_source
 from inhouse.weights.summary import summarize
@@ -38,7 +41,11 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     path = model_path(args.model)
-    with open_checkpoint(path) as checkpoint:
+    try:
+        checkpoint = open_checkpoint(path)
+    except (UnsupportedModelError, ModelFileError) as error:
+        return _show_contents(path, error, as_json=args.json)
+    with checkpoint:
         summary = summarize(checkpoint, args.context, kv_format(args.kv))
         skipped, file_format = checkpoint.skipped, checkpoint.format
     source = packed_source(path) if file_format == "packed" else None
@@ -73,6 +80,33 @@ def run(args: argparse.Namespace) -> int:
     if skipped:
         rows.append(("not used", f"{len(skipped)} tensors of other parts, e.g. {skipped[0]}"))
     print_table(rows)
+    return 0
+
+
+def _show_contents(path: Path, reason: InhouseError, *, as_json: bool) -> int:
+    """What is in a model that cannot be run. Raises `reason` where that cannot be told either."""
+    try:
+        contents = read_contents(path)
+    except InhouseError:
+        raise reason from None
+    why = str(reason).removeprefix(f"{path}: ")
+    if as_json:
+        numbers = asdict(contents) | {"bytes_by_format": dict(contents.bytes_by_format)}
+        print_json({"path": str(path), **numbers, "runs": False, "reason": why})
+        return 0
+    quantization = f", {contents.quantization}" if contents.quantization else ""
+    layers = "" if contents.layers is None else f", {contents.layers} layers"
+    rows = [
+        ("file", f"{path} ({contents.format}{f', {contents.parts} parts' if contents.parts > 1 else ''})"),
+        ("name", contents.name),
+        ("architecture", f"{contents.architecture or 'not named'}{layers}{quantization}"),
+        ("tensors", f"{contents.tensors:,} of {_billions(contents.parameters)} elements"),
+        ("weights", gigabytes(sum(size for _, size in contents.bytes_by_format))),
+        *(("  " + name, gigabytes(size)) for name, size in contents.bytes_by_format),
+        ("context", "" if contents.context is None else f"{contents.context:,} tokens"),
+        ("runs", f"no: {why}"),
+    ]
+    print_table([row for row in rows if row[1]])
     return 0
 
 

@@ -14,8 +14,9 @@ from inhouse.errors import ModelNotFoundError, ParameterError
 from inhouse.server.app import create_app
 from inhouse.server.engine import Model
 from inhouse.server.keys import KeyFile, KeyRing
-from inhouse.server.listen import Server, configure
+from inhouse.server.listen import Server, check_address, check_certificate, configure
 from inhouse.server.settings import Settings, is_loopback
+from inhouse.weights.checkpoint import open_checkpoint
 
 _SWITCH = 0.0005  # seconds: the engine's thread, in Python for moments only, must not wait long for the server's
 _DRAIN = 10.0  # seconds for what is under way when the server has ended
@@ -87,11 +88,15 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(args, name)
     keys = KeyFile(home() / "keys.json")
     _check_exposure(args, settings, keys)
+    check_address(args.host, args.port)
+    check_certificate(args.tls_cert, args.tls_key)
+    options = _options(args)
+    _check_context(path, args.context)
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
     sys.setswitchinterval(_SWITCH)
-    engine = open_serving(path, args, _options(args))
+    engine = open_serving(path, args, options)
     try:
         model = Model(settings.model, engine.config.architecture, engine.context, engine.tokenizer)
         app = create_app(engine, model, settings, KeyRing(keys) if settings.require_key else None)
@@ -113,6 +118,14 @@ def _model(given: str | None) -> tuple[str, Path]:
     if len(here) > 1:
         raise ParameterError(f"which model? Say one of {', '.join(model.name for model in here)}")
     return here[0].name, here[0].path
+
+
+def _check_context(path: Path, context: int | None) -> None:
+    """Raises ParameterError for one that the model does not have, and what opening its file raises."""
+    with open_checkpoint(path) as checkpoint:
+        most = checkpoint.config.max_position_embeddings
+    if context is not None and context > most:
+        raise ParameterError(f"--context {context}: this model allows 1 to {most} tokens")
 
 
 def _options(args: argparse.Namespace) -> Options:

@@ -46,6 +46,7 @@ class AnthropicTool(Wire):
     type: str | None = None
     description: str | None = None
     input_schema: dict[str, Any] | None = None
+    strict: bool | None = None
     cache_control: dict[str, Any] | None = None
 
 

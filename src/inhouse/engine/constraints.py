@@ -16,7 +16,8 @@ class Constraint:
     """At most one of `json_schema`, `regex` and `grammar` (Lark's notation) binds the text of an answer, after its
     reasoning. Calls of tools are bound by the tools' schemas in any case.
 
-    `tool_choice`: whether the answer may, must or must not call tools; with `tool` it must be that one.
+    `tool_choice`: whether the answer may, must or must not call tools; with `tool` it must be that one. Of a schema
+    that cannot be enforced calls keep to a part, but those of `strict_tools` are refused then.
     Raises ParameterError.
     """
 
@@ -26,6 +27,7 @@ class Constraint:
     tool_choice: ToolChoice = "auto"
     tool: str | None = None
     parallel_tool_calls: bool = True
+    strict_tools: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         given = [kind for kind in (self.json_schema, self.regex, self.grammar) if kind is not None]

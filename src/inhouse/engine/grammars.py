@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from inhouse.engine.xml_grammar import xml_call
+from inhouse.engine.xml_grammar import json_of, xml_call
 from inhouse.tokenizer import Dialect
 from inhouse.tokenizer.schemas import Schema, SchemaError
 
@@ -29,7 +29,7 @@ _BARE_HEAD = re.compile(
 
 def json_grammar(schema: Schema) -> str:
     """A text that is JSON of `schema`, and nothing else."""
-    return "start: %json " + json.dumps({**schema, "x-guidance": _FREE_SPACING})
+    return f"start: {json_of(schema, _FREE_SPACING)}"
 
 
 def joined(start: str, **grammars: str) -> str:
@@ -105,7 +105,7 @@ def call_grammar(tools: Sequence[ToolGrammar], *, begun: bool) -> str:
 
 def _json_call(rule: str, name: str, schema: Schema, options: Mapping[str, Any]) -> str:
     head = f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": '
-    arguments = "%json " + json.dumps({"type": "object", **schema, "x-guidance": dict(options)})
+    arguments = json_of({"type": "object", **schema}, options)
     return f"{rule}: {_text(head)} {arguments} {_text('}')}"
 
 
@@ -115,7 +115,7 @@ def _bare_call(rule: str, name: str, schema: Schema) -> str:
 
 
 def _free_json(schema: Schema) -> str:
-    return "%json " + json.dumps({"type": "object", **schema, "x-guidance": _FREE_SPACING})
+    return json_of({"type": "object", **schema}, _FREE_SPACING)
 
 
 def _text(text: str) -> str:

@@ -24,7 +24,7 @@ from inhouse.engine.grammars import BEGIN, ToolGrammar, bare_head, call_grammar,
 from inhouse.engine.recent import Recent
 from inhouse.errors import InhouseError, ParameterError
 from inhouse.tokenizer import Dialect, Tokenizer
-from inhouse.tokenizer.calls import schemas, strict
+from inhouse.tokenizer.calls import schemas
 from inhouse.tokenizer.schemas import Schema
 
 F32 = npt.NDArray[np.float32]
@@ -89,7 +89,7 @@ class Grammars:
         must = constraint.tool is not None or constraint.tool_choice == "required"
         if must and not known:
             raise ParameterError("a tool must be called and there is none, or this model knows no tools: offer it")
-        rules = self._tool_grammars(dialect, known, strict(tools))
+        rules = self._tool_grammars(dialect, known, constraint.strict_tools)
         whole, call = self._whole(constraint), None
         if known and must:
             whole = self._shape("@call", call=call_grammar(rules, begun=False))

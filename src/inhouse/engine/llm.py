@@ -52,6 +52,7 @@ class LLM:
 
     A GGUF file is packed for the CPU's kernels on first use (`pack`): the copy is kept in `packed_root` and found from
     then on; `packing(done, total)` is called as it is written. Where there is no room, the file is used as it is.
+    `chat_template`, Jinja's source, takes the place of the model's own.
 
     Raises ModelNotFoundError, ModelFileError, UnsupportedModelError, ParameterError.
     """
@@ -72,12 +73,13 @@ class LLM:
         pack: bool = True,
         packed_root: Path | None = None,
         packing: Packing | None = None,
+        chat_template: str | None = None,
     ) -> None:
         folder = None if cache_dir is None else Path(cache_dir)
         options = Options(context, cache_bytes, cache_dir=folder, cache_disk=cache_disk)
         self._engine = open_engine(
             model, options, threads=threads, kv=kv, backend=backend, pack=pack, packed_root=packed_root,
-            packing=packing,
+            packing=packing, chat_template=chat_template,
         )  # fmt: skip
 
     @classmethod

@@ -15,6 +15,7 @@ from inhouse.store.packed import PackedCopies, default_copies
 from inhouse.store.store import resolve
 from inhouse.tokenizer import Tokenizer
 from inhouse.weights.checkpoint import Checkpoint, open_checkpoint
+from inhouse.weights.gguf_parts import part_paths
 
 _SAMPLE = 1 << 20  # bytes read of each end of a file for its identity
 
@@ -29,11 +30,13 @@ def open_engine(
     pack: bool = True,
     packed_root: Path | None = None,
     packing: Progress | None = None,
+    chat_template: str | None = None,
 ) -> Engine:
     """An engine for a model by name or path, on the processors unless a backend is given.
 
     `threads` and `kv`, how keys and values are kept ("f16", "int8"), are of the backend that is made here.
     For the processors a file is packed on first use, into `packed_root`; `packing(bytes done, in all)` is called then.
+    `chat_template`, Jinja's source, takes the place of the model's own.
 
     Raises ModelNotFoundError, ModelFileError, UnsupportedModelError, ParameterError.
     """
@@ -45,7 +48,10 @@ def open_engine(
     built = build_model(checkpoint.config, checkpoint.tensors, backend)
     kept = options is not None and options.cache_dir is not None
     name = identity(checkpoint.path, backend.layout) if kept else None  # reads of every file
-    engine = Engine(built, _tokenizer(checkpoint), options, name)
+    tokenizer = _tokenizer(checkpoint)
+    if tokenizer is not None and chat_template is not None:
+        tokenizer = tokenizer.with_template(chat_template)
+    engine = Engine(built, tokenizer, options, name)
     checkpoint.close()
     return engine
 
@@ -56,7 +62,7 @@ def identity(path: Path, layout: str) -> str:
     Sizes, times of change, and both ends of every file: cheap for twenty gigabytes, and different for any two models.
     """
     digest = hashlib.blake2b(layout.encode(), digest_size=16)
-    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+    for file in sorted(path.iterdir()) if path.is_dir() else part_paths(path):
         if not file.is_file():
             continue
         status = file.stat()

@@ -38,7 +38,9 @@ class ChatPrompts:
     def __init__(self, tokenizer: Tokenizer) -> None:
         """Raises InhouseError for a model without a chat template, TemplateError for one with a broken template."""
         if tokenizer.chat_template is None:
-            raise InhouseError("this model has no chat template: use generate with a prompt of your own")
+            raise InhouseError(
+                "this model has no chat template: give one with --chat-template FILE, or use generate with a prompt"
+            )
         self.source = tokenizer.chat_template
         self._tokenizer = tokenizer
         self._template = ChatTemplate(self.source, bos=tokenizer.bos_token, eos=tokenizer.eos_token)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from inhouse.tokenizer.schemas import Schema, SchemaError, alternatives
+from inhouse.tokenizer.schemas import Schema, SchemaError, alternatives, with_known_formats
 from inhouse.tokenizer.xml_values import Written, written
 
 _PARAMETER_END = "\n</parameter>\n"
@@ -89,8 +89,13 @@ def _parameter(rule: str, head: str, ways: Written, json_options: Mapping[str, A
         ]
     choices = list(map(_text, ways.words))
     if ways.json is not None:
-        choices.append("%json " + json.dumps({**ways.json, "x-guidance": {**json_options}}))
+        choices.append(json_of(ways.json, json_options))
     return [f"{rule}: {head} ({' | '.join(choices)}) {_text(_PARAMETER_END)}"]
+
+
+def json_of(schema: Schema, options: Mapping[str, Any]) -> str:
+    """JSON of `schema`, as a part of a rule. `options` are llguidance's."""
+    return "%json " + json.dumps({**with_known_formats(schema), "x-guidance": dict(options)})
 
 
 def _regex(pattern: str) -> str:

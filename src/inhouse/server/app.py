@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from inhouse.errors import InhouseError
-from inhouse.server import chat, completions, docs, messages, responses, status, tokens, web
+from inhouse.server import chat, completions, docs, llama_cpp, messages, ollama, responses, status, tokens, web
 from inhouse.server.compatibility import CompatibilityMiddleware
 from inhouse.server.engine import Model, ServingEngine
 from inhouse.server.errors import ApiError, flavour_of, from_engine, from_validation
@@ -30,8 +30,8 @@ def create_app(engine: ServingEngine, model: Model, settings: Settings, keys: Ke
     metrics = Metrics(engine)
     service = Service(engine, model, settings, metrics)
     api = FastAPI(title="Inhouse", version=version("inhouse"), docs_url=None, redoc_url=None)
-    for routes in (chat.routes, completions.routes, responses.routes, messages.routes, tokens.routes, status.routes):
-        api.include_router(routes(service))
+    for part in (chat, completions, responses, messages, ollama, llama_cpp, tokens, status):
+        api.include_router(part.routes(service))
     api.include_router(docs.routes(api))
     api.include_router(web.routes())
     _report_errors(api)

@@ -63,13 +63,17 @@ def _work(service: Service, body: ChatCompletionRequest, request: Request) -> li
         prefill,
         flags,
         priority(request),
-        openai.constraint(tools, chosen, body.parallel_tool_calls, constraint_of(body)),
+        openai.constraint(tools, chosen, body.parallel_tool_calls, constraint_of(body), _strict(body)),
     )
     seed = chat.params.seed
     return [
         chat if seed is None else replace(chat, params=replace(chat.params, seed=(seed + index) % (1 << 64)))
         for index in range(body.n or 1)
     ]
+
+
+def _strict(body: ChatCompletionRequest) -> list[str]:
+    return [tool.function.name for tool in body.tools or () if tool.function is not None and tool.function.strict]
 
 
 def function_tools(service: Service, tools: Sequence[ToolDefinition] | None) -> list[dict[str, Any]] | None:

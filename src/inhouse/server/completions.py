@@ -16,9 +16,11 @@ from starlette.responses import Response
 from inhouse.client.openai_types import CompletionRequest
 from inhouse.engine import Chunk, Completion, SamplingParams, TokenLogprob, Usage
 from inhouse.engine.events import Progress
+from inhouse.errors import ParameterError
 from inhouse.server import openai
 from inhouse.server.answers import Continuation
 from inhouse.server.errors import ApiError, bad_request
+from inhouse.server.infill import gap
 from inhouse.server.sampling import sampling_params
 from inhouse.server.service import Service, priority
 from inhouse.server.structured_outputs import constraint_of
@@ -27,7 +29,6 @@ from inhouse.tokenizer import Tokenizer
 
 _DEFAULT_TOKENS = 16  # of an answer, as OpenAI's API has it
 _MOST_PROMPTS = 64
-_GAP = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
 
 Prompt = str | list[int]
 
@@ -61,17 +62,10 @@ def _prompts(body: CompletionRequest, tokenizer: Tokenizer) -> list[Prompt]:
     if body.suffix is None:
         return given
     texts = [prompt if isinstance(prompt, str) else tokenizer.decode(prompt) for prompt in given]
-    return [_gap(text, body.suffix, tokenizer) for text in texts]
-
-
-def _gap(prefix: str, suffix: str, tokenizer: Tokenizer) -> list[int]:
-    """The tokens that ask for what is missing between two texts. Raises ApiError."""
-    marks = [tokenizer.token_id(name) for name in _GAP]
-    before, after, middle = marks
-    if before is None or after is None or middle is None:
-        raise bad_request("suffix: this model cannot fill gaps, it has no tokens for that", "suffix")
-    plain = tokenizer.encode(prefix, special=False), tokenizer.encode(suffix, special=False)
-    return [before, *plain[0], after, *plain[1], middle]
+    try:
+        return [gap(text, body.suffix, tokenizer) for text in texts]
+    except ParameterError as error:
+        raise bad_request(f"suffix: {error}", "suffix") from error
 
 
 def _work(service: Service, body: CompletionRequest, prompts: list[Prompt], request: Request) -> list[Continuation]:

@@ -12,7 +12,8 @@ from inhouse.engine import SamplingParams, TokenLogprob
 from inhouse.engine.constraints import Constraint
 from inhouse.engine.events import OnEvent, Priority
 from inhouse.engine.prompt import ChatPrompts
-from inhouse.tokenizer import Tokenizer
+from inhouse.server.infill import fills_gaps
+from inhouse.tokenizer import Tokenizer, detect_dialect
 
 Messages: TypeAlias = Sequence[Mapping[str, Any]]
 Tools: TypeAlias = Sequence[Mapping[str, Any]] | None
@@ -77,6 +78,8 @@ class Model:
         self.tokenizer = tokenizer
         template = tokenizer.chat_template or ""
         self.thinks = "enable_thinking" in template or "<think>" in template
+        self.calls_tools = detect_dialect(template) != "plain"
+        self.fills_gaps = fills_gaps(tokenizer)
         self._prompts: ChatPrompts | None = None
 
     def count(self, messages: Messages, tools: Tools, prefill: str, flags: Mapping[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""What goes wrong with a request, and how OpenAI's and Anthropic's APIs say so. Knows no endpoint."""
+"""What goes wrong with a request, and how the APIs say so. Knows no endpoint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from inhouse.errors import ContextLengthError, InhouseError, ParameterError, TemplateError
 
-Flavour = Literal["openai", "anthropic"]
+Flavour = Literal["openai", "anthropic", "ollama"]
 
 _OPENAI_TYPES = {
     400: "invalid_request_error",
@@ -67,6 +67,8 @@ class ApiError(Exception):
         if flavour == "anthropic":
             kind = _ANTHROPIC_TYPES.get(self.status, "api_error" if self.status >= 500 else "invalid_request_error")
             return {"type": "error", "error": {"type": kind, "message": self.anthropic}}
+        if flavour == "ollama":
+            return {"error": self.message}
         kind = _OPENAI_TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
@@ -78,6 +80,8 @@ def bad_request(message: str, param: str | None = None, code: str | None = None)
 
 def flavour_of(path: str) -> Flavour:
     """Whose shape an answer at `path` has."""
+    if path.startswith("/api/"):
+        return "ollama"
     return "anthropic" if path.startswith("/v1/messages") else "openai"
 
 

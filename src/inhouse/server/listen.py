@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
+import ssl
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -18,7 +22,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from inhouse.errors import InhouseError
+from inhouse.errors import InhouseError, ParameterError
 from inhouse.server.settings import Limits, Settings
 
 
@@ -41,16 +45,42 @@ class _Patience:
 
 def _protocol(limits: Limits) -> type[H11Protocol]:
     class Impatient(H11Protocol):
-        """Ends connections whose headers do not come, whose answers nobody reads, and those beyond the limit."""
+        """Ends connections whose headers do not come, whose answers nobody reads, and those beyond the limit.
+
+        At the limit a new connection takes the place of one that asks nothing yet, of the client that has the most.
+        """
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._headers = _Patience(limits.header_seconds)
             self._reader = _Patience(limits.write_seconds)
-            if len(self.connections) > limits.connections:
+            self._made = time.monotonic()
+            self._ended = False
+            if len(self.connections) > limits.connections and not self._make_room():
                 transport.abort()
                 return
             self._headers.begin(transport)
+
+        def _make_room(self) -> bool:
+            """Ends a connection that no request has come whole from; whether there is one."""
+            others = [one for one in self.connections if isinstance(one, Impatient) and one is not self]
+            if sum(not one._ended for one in others) < limits.connections:
+                return True
+            held = Counter(one._peer() for one in others)
+            waiting = [one for one in others if not one._ended and one._waiting()]
+            if not waiting:
+                return False
+            least = max(waiting, key=lambda one: (held[one._peer()], -one._made))
+            least._ended = True
+            least.transport.abort()
+            return True
+
+        def _peer(self) -> str:
+            return self.client[0] if self.client else ""
+
+        def _waiting(self) -> bool:
+            """Whether the client has something to send before it can be answered."""
+            return not self._answering() or self.cycle.more_body
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._headers.end()
@@ -110,6 +140,46 @@ class Server(uvicorn.Server):
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+
+
+def check_address(host: str, port: int) -> None:
+    """Raises ParameterError where nobody can listen at that address now."""
+    if not 0 <= port <= 65535:
+        raise ParameterError(f"--port {port}: give a number from 0 to 65535")
+    try:
+        found = socket.getaddrinfo(host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise ParameterError(f"--host {host}: no address of this machine ({error})") from error
+    family, kind, protocol, _, address = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise ParameterError(_cannot_listen(host, port, error)) from error
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"--port {port}: another program listens there already; choose another port, or 0 for any free one"
+    if error.errno == errno.EACCES:
+        return f"--port {port}: ports below 1024 are for the system; choose another port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"--host {host}: no address of this machine; use 127.0.0.1, or 0.0.0.0 for all of its addresses"
+    return f"--host {host} --port {port}: {error.strerror}"
+
+
+def check_certificate(certificate: Path | None, key: Path | None) -> None:
+    """Raises ParameterError for files that are not a certificate and its key."""
+    if certificate is None:
+        return
+    for option, file in (("--tls-cert", certificate), ("--tls-key", key)):
+        if file is not None and not file.is_file():
+            raise ParameterError(f"{option} {file}: no such file")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise ParameterError(f"{certificate}, {key}: not a certificate and its key ({error})") from error
 
 
 def configure(

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from inhouse.client.anthropic_types import Block, CountTokensRequest, MessageParam, MessagesRequest
 from inhouse.engine.constraints import Constraint
-from inhouse.server import openai
+from inhouse.server import anthropic_tools, openai
 from inhouse.server.answers import Chat
 from inhouse.server.blocks import BlockEncoder
 from inhouse.server.choices import choice
@@ -70,7 +70,9 @@ def _work(service: Service, body: MessagesRequest, request: Request) -> Chat:
         prefill,
         flags,
         priority(request),
-        openai.constraint(tools, chosen, parallel, _shape(body)),
+        openai.constraint(
+            tools, chosen, parallel, _shape(body), [tool.name for tool in body.tools or () if tool.strict]
+        ),
     )
 
 
@@ -135,15 +137,16 @@ def _result(block: Block, where: str) -> Message:
 
 
 def _tools(service: Service, body: CountTokensRequest) -> list[dict[str, Any]] | None:
-    """The client's own tools. Those that Anthropic's servers would run, or have the schema of, are not here."""
+    """The tools that the client runs; others would run on Anthropic's servers."""
     out = []
     for tool in body.tools or ():
-        if tool.input_schema is None:
-            service.warn_once(
-                "/v1/messages", f"tools of type {(tool.type or '')[:100]!r} are not known here and ignored"
-            )
-        else:
+        if tool.input_schema is not None:
             out.append(openai.function_tool(tool.name, tool.description, tool.input_schema))
+        elif (own := anthropic_tools.known(tool)) is not None:
+            out.append(openai.function_tool(tool.name, *own))
+        else:
+            what = f"tools of type {(tool.type or '')[:100]!r} run on Anthropic's servers, not here: not offered"
+            service.warn_once("/v1/messages", what)
     return out or None
 
 

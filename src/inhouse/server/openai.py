@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -86,9 +86,13 @@ def function_tool(name: str, description: str | None, parameters: Mapping[str, A
 
 
 def constraint(
-    offered: Sequence[Mapping[str, Any]] | None, choice: Choice, parallel: bool | None, shape: Constraint
+    offered: Sequence[Mapping[str, Any]] | None,
+    choice: Choice,
+    parallel: bool | None,
+    shape: Constraint,
+    strict: Iterable[str] = (),
 ) -> Constraint | None:
-    """`shape` with what a request says of tools. Raises ApiError, ParameterError."""
+    """`shape` with what a request says of tools, of which some are `strict`. Raises ApiError, ParameterError."""
     tool, must = choice.tool, choice.tool is not None or choice.demand == "required"
     if offered is None:
         if must:
@@ -105,6 +109,7 @@ def constraint(
         tool_choice="required" if must else choice.demand,
         tool=tool,
         parallel_tool_calls=parallel is not False,
+        strict_tools=frozenset(strict),
     )
 
 
@@ -133,6 +138,11 @@ def usage(spent: Sequence[Usage], reasoning_tokens: int) -> dict[str, Any]:
 def call_entry(call: ToolCall) -> dict[str, Any]:
     """A call as an answer shows it."""
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def object_call(call: ToolCall) -> dict[str, Any]:
+    """A call whose arguments are an object, as Ollama's API shows it."""
+    return {"id": call.id, "function": {"name": call.name, "arguments": json.loads(call.arguments)}}
 
 
 def logprobs(entries: Sequence[TokenLogprob], tokenizer: Tokenizer) -> list[dict[str, Any]]:

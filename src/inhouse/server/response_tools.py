@@ -47,6 +47,16 @@ def offered(tools: Iterable[ResponseTool]) -> tuple[list[dict[str, Any]], list[s
     return found, unknown
 
 
+def strict(tools: Iterable[ResponseTool]) -> list[str]:
+    """The names of functions whose calls must fit their schema."""
+    found = []
+    for tool in tools:
+        found += strict(tool.tools or ())
+        if tool.type == "function" and tool.name and tool.strict:
+            found.append(tool.name)
+    return found
+
+
 def kinds(tools: Iterable[ResponseTool], namespace: str = "") -> dict[str, tuple[str, str]]:
     """By a tool's name: its kind (function, custom, local_shell) and the namespace that it is of ("" of none)."""
     found: dict[str, tuple[str, str]] = {}

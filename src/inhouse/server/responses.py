@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from inhouse.client.responses_types import InputItem, ResponsesRequest
@@ -44,9 +45,11 @@ def routes(service: Service) -> APIRouter:
         messages = _conversation(service, body, store, _owner(request))
         work = _work(service, body, messages, request)
 
+        items = _items(body, store, _owner(request))
+
         def keep(response: dict[str, Any], answer: Message) -> None:
             if body.store is not False:
-                store.put(_owner(request), response, [*messages, answer])
+                store.put(_owner(request), response, [*messages, answer], items)
 
         return await service.respond(request, [work], ResponseEncoder(service, body, keep), stream=bool(body.stream))
 
@@ -63,6 +66,18 @@ def routes(service: Service) -> APIRouter:
     async def response(id: str, request: Request) -> Response:
         """An earlier response."""
         return JsonResponse(find(id, request).response)
+
+    @router.get(_PATH + "/{id}/input_items", response_model=None)
+    async def input_items(
+        id: str,
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        after: str | None = None,
+        order: Literal["asc", "desc"] = "desc",
+    ) -> Response:
+        """What an earlier response was an answer to, the last first."""
+        items = find(id, request).items
+        return JsonResponse(_page(items if order == "asc" else items[::-1], limit, after))
 
     @router.delete(_PATH + "/{id}", response_model=None)
     async def forget(id: str, request: Request) -> Response:
@@ -98,7 +113,9 @@ def _work(service: Service, body: ResponsesRequest, messages: list[Message], req
         tools,
         flags=flags,
         priority=priority(request),
-        constraint=openai.constraint(tools, chosen, body.parallel_tool_calls, _shape(body)),
+        constraint=openai.constraint(
+            tools, chosen, body.parallel_tool_calls, _shape(body), response_tools.strict(body.tools or ())
+        ),
     )
 
 
@@ -123,6 +140,29 @@ def _conversation(service: Service, body: ResponsesRequest, store: ResponseStore
     if not messages:
         raise bad_request("input: give at least one item", "input")
     return messages
+
+
+def _items(body: ResponsesRequest, store: ResponseStore, owner: str) -> list[dict[str, Any]]:
+    """All that a response is an answer to, each item with an id."""
+    earlier = store.get(owner, body.previous_response_id) if body.previous_response_id is not None else None
+    before = [*earlier.items, *earlier.response["output"]] if earlier is not None else []
+    if isinstance(body.input, str):
+        content = [{"type": "input_text", "text": body.input}]
+        return [*before, {"id": openai.new_id("msg_"), "type": "message", "role": "user", "content": content}]
+    given = ({"type": item.type, **item.wire()} for item in body.input)
+    return [*before, *({**item, "id": item.get("id") or openai.new_id("item_")} for item in given)]
+
+
+def _page(items: Sequence[dict[str, Any]], limit: int, after: str | None) -> dict[str, Any]:
+    """A part of a list, as OpenAI's API gives lists. Raises ApiError."""
+    start = 0
+    if after is not None:
+        start = next((index for index, item in enumerate(items, 1) if item["id"] == after), 0)
+        if not start:
+            raise bad_request(f"after: there is no item {after[:100]!r}", "after")
+    shown = items[start : start + limit]
+    ids = {"first_id": shown[0]["id"] if shown else None, "last_id": shown[-1]["id"] if shown else None}
+    return {"object": "list", "data": list(shown), **ids, "has_more": start + limit < len(items)}
 
 
 def _add(service: Service, messages: list[Message], item: InputItem, where: str, *, asked: bool) -> None:

@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from inhouse.client.wire import Wire
 from inhouse.engine import Completion
-from inhouse.engine.events import Priority
-from inhouse.server.answers import Answers, Work
+from inhouse.engine.events import Event, Priority
+from inhouse.server.answers import Answers, Observer, Work
 from inhouse.server.engine import Model, ServingEngine
 from inhouse.server.errors import ApiError
 from inhouse.server.metrics import Metrics
@@ -39,11 +39,27 @@ class Service:
     metrics: Metrics
     _warned: set[tuple[str, str]] = field(default_factory=set)
 
-    async def respond(self, request: Request, work: Sequence[Work], encoder: Encoder, *, stream: bool) -> Response:
-        """Has `work` done and answers with it, whole or as it comes. Raises ApiError."""
-        answers = await Answers.start(self.engine, work, self.metrics.observer(request.url.path))
+    async def respond(
+        self,
+        request: Request,
+        work: Sequence[Work],
+        encoder: Encoder,
+        *,
+        stream: bool,
+        watch: Observer | None = None,
+        media_type: str = "text/event-stream",
+    ) -> Response:
+        """Has `work` done and answers with it, whole or as it comes; `watch` hears of all events. Raises ApiError."""
+        counted = self.metrics.observer(request.url.path)
+
+        def observe(event: Event) -> None:
+            counted(event)
+            if watch is not None:
+                watch(event)
+
+        answers = await Answers.start(self.engine, work, observe)
         if stream:
-            return EventStream(answers, encoder, self.settings.keepalive_seconds)
+            return EventStream(answers, encoder, self.settings.keepalive_seconds, media_type)
         return JsonResponse(encoder.whole(await answers.collect(request)))
 
     async def collect(self, request: Request, work: Sequence[Work]) -> list[Completion]:

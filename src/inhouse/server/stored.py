@@ -20,6 +20,7 @@ class Stored:
 
     response: dict[str, Any]
     messages: tuple[Message, ...]
+    items: tuple[dict[str, Any], ...]  # what it was an answer to, in the API's shape
     size: int  # bytes, about
 
 
@@ -31,9 +32,10 @@ class ResponseStore:
         self._kept: OrderedDict[tuple[str, str], Stored] = OrderedDict()
         self._size = 0
 
-    def put(self, owner: str, response: dict[str, Any], messages: list[Message]) -> None:
+    def put(self, owner: str, response: dict[str, Any], messages: list[Message], items: list[dict[str, Any]]) -> None:
         """Keeps one, and drops the oldest where there are too many."""
-        stored = Stored(response, tuple(messages), len(to_json(response)) + len(to_json(messages)))
+        size = sum(len(to_json(part)) for part in (response, messages, items))
+        stored = Stored(response, tuple(messages), tuple(items), size)
         self.remove(owner, response["id"])
         self._kept[owner, response["id"]] = stored
         self._size += stored.size

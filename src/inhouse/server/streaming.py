@@ -49,9 +49,8 @@ class Encoder(Protocol):
 class EventStream(Response):
     """Streams `answers` through `encoder`, and cancels them when it is over, however that comes."""
 
-    media_type = "text/event-stream"
-
-    def __init__(self, answers: Answers, encoder: Encoder, quiet: float) -> None:
+    def __init__(self, answers: Answers, encoder: Encoder, quiet: float, media_type: str) -> None:
+        self.media_type = media_type
         self._answers = answers
         self._encoder = encoder
         self._quiet = quiet  # seconds

@@ -27,12 +27,6 @@ def schemas(tools: Sequence[Mapping[str, Any]] | None) -> dict[str, Schema]:
     return found
 
 
-def strict(tools: Sequence[Mapping[str, Any]] | None) -> frozenset[str]:
-    """The names of those of `tools` whose calls must fit their schema."""
-    functions = [tool.get("function", tool) for tool in tools or ()]
-    return frozenset(each["name"] for each in functions if each.get("strict") is True and "name" in each)
-
-
 def json_call(body: str) -> tuple[str, str] | None:
     """(name, JSON arguments) of a Hermes call, None where `body` is not one.
 

@@ -14,6 +14,8 @@ _ANNOTATIONS = frozenset(
     ("title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "nullable",
      "$comment", "$schema", "$id", "$defs", "definitions", "discriminator", "strict")
 )  # fmt: skip
+_VALUES = frozenset(("enum", "const", "default", "examples"))  # hold no schemas
+_FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"))
 _LARGEST = frozenset(("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"))
 _SMALLEST = frozenset(("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"))
 _OF_TYPE = {
@@ -71,6 +73,19 @@ def _spread(member: Any, rest: Schema, root: Schema, depth: int) -> list[Schema]
 
 def _without(schema: Schema, key: str) -> Schema:
     return {name: value for name, value in schema.items() if name != key}
+
+
+def with_known_formats(schema: Any) -> Any:
+    """`schema` without the formats that are no part of JSON Schema, such as OpenAPI's int64: they are remarks."""
+    if isinstance(schema, list):
+        return [with_known_formats(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {
+        key: value if key in _VALUES else with_known_formats(value)
+        for key, value in schema.items()
+        if not (key == "format" and isinstance(value, str) and value not in _FORMATS)
+    }
 
 
 def resolve(reference: object, root: Schema) -> Any:

@@ -39,7 +39,7 @@ class _GenerationBlock(Extension):
 
 _WORD = re.compile(r"\w+")
 _LOOKED_AT = 20  # words
-_ADVICE = "use generate with a prompt of your own, or another file of this model"
+_ADVICE = "give another with --chat-template FILE, or use generate with a prompt of your own"
 
 
 class ChatTemplate:

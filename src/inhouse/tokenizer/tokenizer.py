@@ -8,7 +8,7 @@ stay byte-exact in mid-character cannot work with text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,10 @@ class Tokenizer:
     @property
     def chat_template(self) -> str | None:
         return self.vocabulary.chat_template
+
+    def with_template(self, source: str) -> Tokenizer:
+        """The same with another chat template."""
+        return Tokenizer(replace(self.vocabulary, chat_template=source))
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """The ids of `text`. With special=False the texts of control tokens in it are plain text, as befits text

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from inhouse.errors import ModelNotFoundError
 from inhouse.weights.config import ModelConfig
 from inhouse.weights.formats import Format
-from inhouse.weights.gguf import read_gguf
 from inhouse.weights.gguf_model import load_gguf
+from inhouse.weights.gguf_parts import open_gguf
 from inhouse.weights.huggingface import load_huggingface
 from inhouse.weights.packed_file import is_packed, load_packed
 from inhouse.weights.tensor import Tensor
@@ -61,7 +61,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     if path.is_dir() or path.suffix == ".safetensors":
         config, stacked, skipped = load_huggingface(path)
         return Checkpoint(path, "safetensors", config, stacked, {}, skipped, stacked.formats())
-    file = read_gguf(path)
+    file = open_gguf(path)
     config, tensors, skipped = load_gguf(file)
     return Checkpoint(path, "gguf", config, tensors, file.metadata, skipped, _formats(tensors))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -56,27 +56,37 @@ class TensorInfo:
         return BY_GGUF_ID.get(self.type_id)
 
     @property
+    def kind(self) -> str:
+        """The name of its number format, also of one that `formats` does not have."""
+        return self.format.name if self.format else _OTHER_TYPES.get(self.type_id, f"number {self.type_id}")
+
+    @property
     def nbytes(self) -> int | None:
         return prod(self.shape[:-1]) * self.format.row_bytes(self.shape[-1]) if self.format else None
 
 
 @dataclass(frozen=True, eq=False)
 class GGUFFile:
-    """A mapped file. The mapping lives as long as this object or any tensor taken from it."""
+    """A mapped file, or the first of several whose tensors are one model's (see `gguf_parts`).
+
+    The mapping lives as long as this object or any tensor taken from it.
+    """
 
     path: Path
     version: int
     metadata: Mapping[str, Any]
     infos: Mapping[str, TensorInfo]
     data: U8  # the whole file
+    parts: Mapping[str, GGUFFile] = field(default_factory=dict)  # which other file holds a tensor, by its name
 
     def tensor(self, name: str) -> Tensor:
         """A view. Raises TensorError if its number format is not supported."""
+        if name in self.parts:
+            return self.parts[name].tensor(name)
         info = self.infos[name]
         if info.format is None or info.nbytes is None:
-            kind = _OTHER_TYPES.get(info.type_id, f"number {info.type_id}")
             formats = ", ".join(BY_NAME)
-            raise TensorError(self.path, name, f"number format {kind}", f"use a file in one of {formats}")
+            raise TensorError(self.path, name, f"number format {info.kind}", f"use a file in one of {formats}")
         raw = self.data[info.offset : info.offset + info.nbytes]
         shape = (*info.shape[:-1], info.format.row_bytes(info.shape[-1]))
         return Tensor(name, info.shape, info.format, raw.reshape(shape))

@@ -189,11 +189,6 @@ def read_config(file: GGUFFile) -> ModelConfig:
 
 def _refuse_unsupported(file: GGUFFile, prefix: str) -> None:
     """Options that would give wrong text if they were ignored."""
-    parts = file.metadata.get("split.count", 1)
-    if isinstance(parts, int) and parts > 1:
-        raise UnsupportedModelError(
-            f"{file.path}: one of {parts} parts of a split model; join them with `llama-gguf-split --merge` first"
-        )
     scaling = file.metadata.get(f"{prefix}.rope.scaling.type", "none")
     if scaling != "none":
         raise UnsupportedModelError(f"{file.path}: rotary scaling {scaling!r} is not supported; use a file without it")
