@@ -15,7 +15,9 @@ import httpx2
 import pytest
 from live import serving
 from parrot import parrot
+from stage import WAIT, Stage, playing
 
+from inhouse.engine import Chunk, Usage
 from inhouse.server.settings import Limits
 
 PATIENCE = 1.0  # seconds
@@ -173,3 +175,45 @@ def test_too_many_connections(url: str) -> None:
         waiting = [stack.enter_context(connection(url)) for _ in range(60)]
         for open_socket in waiting:
             said_until_closed(open_socket)  # refused at once, or out of patience
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [b"GET /v1/mod", b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{"],
+    ids=["headers", "body"],
+)
+def test_hundreds_of_half_sent_requests_keep_nobody_out(begun: bytes) -> None:
+    limits = Limits(header_seconds=30, body_seconds=30, connections=200)
+    with parrot("Good", " day") as llm, serving(llm, limits=limits) as url, contextlib.ExitStack() as open_sockets:
+        for _ in range(300):
+            open_sockets.enter_context(connection(url)).sendall(begun)
+        times = []
+        for _ in range(5):
+            start = time.monotonic()
+            assert httpx2.get(f"{url}/health").status_code == 200
+            times.append(time.monotonic() - start)
+        assert min(times) < 0.2  # seconds; none waits for the others' time limit
+
+
+def test_an_answer_under_way_is_not_given_up_for_a_newcomer() -> None:
+    stage = Stage()
+    ending = Chunk(" it.", finish_reason="stop", usage=Usage(1, 0, 2))
+    stage.answers = [[Chunk("So"), WAIT, ending] for _ in range(3)]
+    body = b'{"messages": [{"role": "user", "content": "Hi"}], "stream": true}'
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    limits = Limits(header_seconds=30, connections=3)
+    with playing(stage, limits=limits) as url, contextlib.ExitStack() as stack:
+        answered = [stack.enter_context(connection(url)) for _ in range(3)]
+        for each in answered:
+            each.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            assert each.recv(12) == b"HTTP/1.1 200"
+        refused = stack.enter_context(connection(url))
+        with contextlib.suppress(ConnectionError):
+            refused.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert said_until_closed(refused) == b""
+        stage.go.set()
+        for each in answered:
+            heard = b""
+            while b"[DONE]" not in heard:
+                heard += each.recv(65536)
+            assert b" it." in heard

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -73,6 +74,28 @@ def test_refuses_to_be_open_to_all(tiny_file: Path, tmp_path: Path, args: list[s
         _, told = server.communicate(timeout=30)
         assert server.returncode == 1
         assert said in told
+
+
+def test_what_is_wrong_is_said_before_a_model_is_loaded(tiny_file: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        (tmp_path / "cert.pem").write_text("no certificate")
+        cert = str(tmp_path / "cert.pem")
+        for args, said in (
+            (["--port", str(port)], f"--port {port}: another program listens there already"),
+            (["--port", "70000"], "--port 70000: give a number from 0 to 65535"),
+            (["--host", "no.such.host.invalid", "--require-key"], "no.such.host.invalid"),
+            (["--tls-cert", cert, "--tls-key", cert], "not a certificate and its key"),
+            (["--tls-cert", cert, "--tls-key", f"{cert}.key"], "cert.pem.key: no such file"),
+            (["--context", "99999999"], "--context 99999999: this model allows 1 to"),
+            (["--background-share", "2"], "background_share = 2.0"),
+        ):
+            with process(tmp_path, tiny_file, *args) as server:
+                _, told = server.communicate(timeout=30)
+            assert (server.returncode, said in told, len(told.splitlines())) == (1, True, 1), told
+    assert not (tmp_path / "packed").exists()
 
 
 def test_says_that_there_is_no_model(tmp_path: Path) -> None:
