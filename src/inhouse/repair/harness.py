@@ -37,6 +37,7 @@ _TRACING = 4  # times as long a test may take when it is traced
 _TRACED_FAILING = 25  # failing tests that are traced
 _SLOWEST_CANDIDATE = 5  # times as long as the unchanged program took: more is a loop without end
 _MAX_PROGRAM_FILES = 2000
+_LONGER = 6.0  # seconds after the deadline for all tests, once those that failed pass: such a patch is not given up
 _FEW = 5  # tests that may newly fail and be looked at again: more are no accident
 
 
@@ -100,7 +101,10 @@ class Harness:
             return ""
 
     def test(self, patch: Patch, before: TestReport, deadline: float) -> TestReport:
-        """The outcome with a patch on the user's files. Of a slow suite some tests that failed run first, alone."""
+        """The outcome with a patch on the user's files. Of a slow suite some tests that failed run first, alone.
+
+        The rest may take a little longer than the deadline.
+        """
         self.put(patch)
         quicker = replace(self, timeout=min(self.timeout, max(10.0, _SLOWEST_CANDIDATE * before.seconds)))
         if before.seconds > QUICK and (first := quicker._first(before, deadline)) is not None:
@@ -108,6 +112,7 @@ class Harness:
             if not report.passed and not report.failing < asked:
                 return report
             self.put(patch)
+        deadline += _LONGER
         return quicker._settled(patch, quicker.run(self.command, deadline, before=before), before, deadline)
 
     def _first(self, before: TestReport, deadline: float) -> tuple[TestReport, frozenset[str]] | None:
@@ -236,6 +241,20 @@ def is_repaired(after: TestReport, before: TestReport) -> bool:
 def is_better(after: TestReport, before: TestReport) -> bool:
     """Whether some of the failing tests pass now and no other fails."""
     return after.failing < before.failing and after.stopped is None and not _lost_tests(after, before)
+
+
+def repaired_tests(after: TestReport, before: TestReport) -> frozenset[str]:
+    """The tests that failed and pass now; of tests that are not known one by one, those that fail no more."""
+    if not after.tests:
+        return before.failing - after.failing
+    return before.failing & {id for id, test in after.tests.items() if test.outcome == "passed"}
+
+
+def is_unfinished(after: TestReport, before: TestReport) -> bool:
+    """Whether the run was ended while some of the tests that had failed passed, and no other had failed yet."""
+    cut = {failure.id for failure in after.failures if failure.kind == "timeout"}
+    helped = bool(repaired_tests(after, before)) and after.failing - cut <= before.failing
+    return after.stopped == "timeout" and helped
 
 
 def _lost_tests(after: TestReport, before: TestReport) -> bool:

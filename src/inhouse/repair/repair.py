@@ -18,7 +18,7 @@ from inhouse.repair import prompts
 from inhouse.repair.baseline import Baseline, Choice, measured
 from inhouse.repair.budget import Budget, Interview
 from inhouse.repair.events import Located, Noted, OnEvent, Prepared, Reproduction, Tested
-from inhouse.repair.harness import Harness, open_harness
+from inhouse.repair.harness import Harness, is_unfinished, open_harness, repaired_tests
 from inhouse.repair.localise import Evidence, Suspect, suspects
 from inhouse.repair.reproduction.writer import reproduce
 from inhouse.repair.search import Case, Search
@@ -152,12 +152,13 @@ class _Work:
         """What the best patch is worth, by the tests that decide."""
         made = interview.attempts
         if not after.passed and patch:
-            count = len(before.failing - after.failing)
-            said = (
-                f"this patch repairs {_tests(count)} of {len(before.failing)} and breaks none; "
-                f"{_listed({failure.id: failure.reason for failure in after.failures})} still fail"
-            )
-            return self._ended("partial", said, after, made, patch, before.failing - after.failing, found)
+            repaired = repaired_tests(after, before)
+            said = f"this patch repairs {_tests(len(repaired))} of {len(before.failing)} and breaks none"
+            if is_unfinished(after, before):
+                said += " of those that were run before time was up: run all tests, or give more --minutes"
+            else:
+                said += f"; {_listed({failure.id: failure.reason for failure in after.failures})} still fail"
+            return self._ended("partial", said, after, made, patch, repaired, found)
         if not after.passed:
             return self._ended("no_patch", _why_not(interview), after, made, found=found)
         others = f"; {_listed(after.apart)} still fail, as before" if after.apart else ""
@@ -261,7 +262,7 @@ def _repair(
         if found is None:
             break
         patch, before = found.patch, found.outcome
-        if named and not named & before.failing:
+        if named and not named & before.failing and before.stopped is None:
             before = without(before, _of_another_cause(before, evidence.calls, texts, patch))
     return patch, before
 

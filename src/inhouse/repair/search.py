@@ -17,7 +17,7 @@ from inhouse.repair import alternatives, line_edits, patching, prompts, strategy
 from inhouse.repair.alternatives import Alternative, Listing
 from inhouse.repair.budget import Interview, Reply
 from inhouse.repair.events import Asked, Judged, OnEvent, Style, Tried, Verdict
-from inhouse.repair.harness import Harness, is_better, is_repaired
+from inhouse.repair.harness import Harness, is_better, is_repaired, is_unfinished
 from inhouse.repair.hunks import parts
 from inhouse.repair.localise import Suspect, shifted
 from inhouse.repair.prompts import Earlier, Prompt
@@ -326,6 +326,8 @@ class Search:
         patch = {**case.base, suspect.path: text}
         after = self._harness.test(patch, case.before, self._interview.budget.deadline)
         repaired, better = is_repaired(after, case.before), is_better(after, case.before)
+        if self._interview.spent():
+            better = better or is_unfinished(after, case.before)
         verdict: Verdict = "verified" if repaired else "better" if better else "failed"
         self._on_event(Judged(suspect.label, verdict, self._harness.checkout.diff(patch)))
         if repaired:
