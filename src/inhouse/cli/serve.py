@@ -98,7 +98,9 @@ def run(args: argparse.Namespace) -> int:
     sys.setswitchinterval(_SWITCH)
     engine = open_serving(path, args, options)
     try:
-        model = Model(settings.model, engine.config.architecture, engine.context, engine.tokenizer)
+        model = Model(
+            settings.model, engine.config.architecture, engine.context, engine.tokenizer, engine.config.pooling
+        )
         app = create_app(engine, model, settings, KeyRing(keys) if settings.require_key else None)
         config = configure(app, settings, args.port, certificate=args.tls_cert, key=args.tls_key)
         Server(config, lambda url: _say(f"{settings.model} at {url}/v1 (Ctrl-C ends)")).run()

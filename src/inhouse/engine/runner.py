@@ -68,6 +68,16 @@ class ModelRunner:
             return np.empty((0, self.vocab_size), np.float32)
         return np.asarray(self._model.logits(np.ascontiguousarray(hidden[skipped:])))
 
+    def normed(self, work: Work) -> F32:
+        """One pass without a pause; the hidden states (T, H) of its tokens after the final norm."""
+        with work.sequence.extending(work.ids) as layers:
+            hidden = self._model.hidden([Segment(np.asarray(work.ids, np.int32), layers)])
+        return self._model.normed(hidden)
+
+    def new_sequence(self, capacity: int) -> Sequence:
+        """An empty one of at most so many tokens."""
+        return Sequence(self._model.new_layers, capacity)
+
     def logits(self, ids: Tokens[int], chunk: int = CHUNK) -> F32:
         """Next-token logits (T, V) after each of `ids` (T ≥ 1), from an empty sequence."""
         sequence = Sequence(self._model.new_layers, len(ids))

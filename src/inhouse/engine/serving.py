@@ -22,6 +22,7 @@ from inhouse.engine.cache import CacheStats, PrefixCache
 from inhouse.engine.completion import TokenLogprob
 from inhouse.engine.constraints import Constraint
 from inhouse.engine.disk import DiskTier
+from inhouse.engine.embedding import Embedding
 from inhouse.engine.events import OnEvent, Priority
 from inhouse.engine.generation import Generation, Request
 from inhouse.engine.guide import Grammars, Guide
@@ -231,6 +232,37 @@ class Engine:
         """
         scoring = self._scored([int(id) for id in ids], 1, top, cancelled)
         return scoring.found if scoring is not None else []
+
+    def embed(
+        self, ids: Sequence[int], cancelled: Callable[[], bool] = lambda: False
+    ) -> npt.NDArray[np.float32] | None:
+        """A text as a vector (H,) of length 1; None when `cancelled()` was true before it was done.
+
+        Raises ContextLengthError, and ParameterError for a model that is not made for that.
+        """
+        if self.config.pooling not in ("last", "mean"):
+            raise ParameterError("this model is not made to embed texts: serve one that is, such as Qwen3-Embedding")
+        loop = self._open()
+        embedding = Embedding(loop.runner, self._checked([int(id) for id in ids], answer=0), self.config.pooling)
+        while not loop.call(embedding.step):
+            if cancelled():
+                return None
+        return embedding.vector
+
+    def choice_logprobs(
+        self, ids: Sequence[int], choices: Sequence[int], cancelled: Callable[[], bool] = lambda: False
+    ) -> list[float]:
+        """How likely each of the tokens `choices` is after `ids`; empty when `cancelled()` was true.
+
+        Raises ContextLengthError, ParameterError.
+        """
+        found = []
+        for choice in choices:  # from the second on only a token is computed
+            scoring = self._scored([*(int(id) for id in ids), choice], len(ids), 0, cancelled)
+            if scoring is None:
+                return []
+            found.append(scoring.found[-1].logprob)
+        return found
 
     def _scored(self, ids: list[int], begin: int, top: int, cancelled: Callable[[], bool]) -> Scoring | None:
         loop = self._open()

@@ -103,6 +103,12 @@ class CausalLM:
             yield
         return x
 
+    def normed(self, hidden: Array) -> npt.NDArray[np.float32]:
+        """The given rows of `hidden` (n, H) after the final norm: what the head sees, and what stands for a text."""
+        rows = np.asarray(hidden, np.float32)
+        scale = np.sqrt(np.mean(np.square(rows), axis=-1, keepdims=True) + np.float32(self.norm.eps))
+        return np.asarray(rows / scale * np.asarray(self.norm.weight, np.float32), np.float32)
+
     def logits(self, hidden: Array) -> Array:
         """Scores of the next token after each of the given rows of `hidden`: (n, H) to (n, V)."""
         return self.backend.project(hidden, self.norm, [self.head])[0]

@@ -13,7 +13,19 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from inhouse.errors import InhouseError
-from inhouse.server import chat, completions, docs, llama_cpp, messages, ollama, responses, status, tokens, web
+from inhouse.server import (
+    chat,
+    completions,
+    docs,
+    embeddings,
+    llama_cpp,
+    messages,
+    ollama,
+    responses,
+    status,
+    tokens,
+    web,
+)
 from inhouse.server.compatibility import CompatibilityMiddleware
 from inhouse.server.engine import Model, ServingEngine
 from inhouse.server.errors import ApiError, flavour_of, from_engine, from_validation
@@ -30,7 +42,7 @@ def create_app(engine: ServingEngine, model: Model, settings: Settings, keys: Ke
     metrics = Metrics(engine)
     service = Service(engine, model, settings, metrics)
     api = FastAPI(title="Inhouse", version=version("inhouse"), docs_url=None, redoc_url=None)
-    for part in (chat, completions, responses, messages, ollama, llama_cpp, tokens, status):
+    for part in (chat, completions, responses, messages, embeddings, ollama, llama_cpp, tokens, status):
         api.include_router(part.routes(service))
     api.include_router(docs.routes(api))
     api.include_router(web.routes())

@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from inhouse.engine import SamplingParams, TokenLogprob
 from inhouse.engine.constraints import Constraint
 from inhouse.engine.events import OnEvent, Priority
 from inhouse.engine.prompt import ChatPrompts
 from inhouse.server.infill import fills_gaps
 from inhouse.tokenizer import Tokenizer, detect_dialect
+from inhouse.weights.config import Pooling
 
 Messages: TypeAlias = Sequence[Mapping[str, Any]]
 Tools: TypeAlias = Sequence[Mapping[str, Any]] | None
@@ -61,6 +65,17 @@ class ServingEngine(Protocol):
     ) -> Sequence[TokenLogprob]:
         """How likely each of `ids` but the first is; blocks. Empty when cancelled."""
 
+    def embed(self, ids: Sequence[int], cancelled: Callable[[], bool] = ...) -> npt.NDArray[np.float32] | None:
+        """A text as a vector (H,) of length 1; blocks. None when cancelled.
+
+        Raises ContextLengthError, ParameterError.
+        """
+
+    def choice_logprobs(
+        self, ids: Sequence[int], choices: Sequence[int], cancelled: Callable[[], bool] = ...
+    ) -> list[float]:
+        """How likely each of the tokens `choices` is after `ids`; blocks. Empty when cancelled."""
+
     def stats(self) -> Any: ...
 
     @property
@@ -71,8 +86,12 @@ class ServingEngine(Protocol):
 class Model:
     """The facts about the served model that an API needs."""
 
-    def __init__(self, name: str, architecture: str, context: int, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, name: str, architecture: str, context: int, tokenizer: Tokenizer, pooling: Pooling = "none"
+    ) -> None:
         self.name = name
+        self.embeds = pooling in ("last", "mean")
+        self.ranks = pooling == "rank"
         self.architecture = architecture
         self.context = context  # tokens of prompt and answer together
         self.tokenizer = tokenizer

@@ -111,7 +111,13 @@ def _details(service: Service) -> dict[str, Any]:
 
 def _shown(service: Service) -> dict[str, Any]:
     model = service.model
-    able = {"tools": model.calls_tools, "thinking": model.thinks, "insert": model.fills_gaps}
+    able = {
+        "completion": not (model.embeds or model.ranks),
+        "embedding": model.embeds,
+        "tools": model.calls_tools,
+        "thinking": model.thinks,
+        "insert": model.fills_gaps,
+    }
     return {
         "modelfile": "",
         "parameters": "",
@@ -121,7 +127,7 @@ def _shown(service: Service) -> dict[str, Any]:
             "general.architecture": model.architecture,
             f"{model.architecture}.context_length": model.context,
         },
-        "capabilities": ["completion", *(name for name, can in able.items() if can)],
+        "capabilities": [name for name, can in able.items() if can],
     }
 
 

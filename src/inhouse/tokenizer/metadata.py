@@ -71,6 +71,7 @@ def read_metadata(metadata: Mapping[str, Any]) -> Vocabulary:
         bos_id=_id(metadata, "tokenizer.ggml.bos_token_id", len(texts)),
         pad_id=_id(metadata, "tokenizer.ggml.padding_token_id", len(texts)),
         chat_template=_text(metadata, "tokenizer.chat_template") if "tokenizer.chat_template" in metadata else None,
+        ends_texts=metadata.get("tokenizer.ggml.add_eos_token") is True,
     )
 
 

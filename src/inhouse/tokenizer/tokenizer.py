@@ -96,6 +96,11 @@ class Tokenizer:
         ids: list[int] = encoding.ids
         return ids
 
+    def encode_whole(self, text: str) -> list[int]:
+        """The ids of a text that nothing follows, with the end that the model was trained to see there."""
+        ids = self.encode(text, special=False)
+        return [*ids, *self.eos_ids[:1]] if self.vocabulary.ends_texts else ids
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`, control tokens as their names; bytes that are no UTF-8 become U+FFFD."""
         return b"".join(map(self.token_bytes, ids)).decode("utf-8", errors="replace")

@@ -28,6 +28,7 @@ class Vocabulary:
     bos_id: int | None
     pad_id: int | None
     chat_template: str | None
+    ends_texts: bool = False  # a text to embed is followed by the first of `eos_ids`
 
     @property
     def size(self) -> int:

@@ -11,6 +11,7 @@ from typing import Literal
 
 LayerType = Literal["full_attention", "linear_attention"]
 Architecture = Literal["qwen3_5_moe", "qwen3_5", "qwen3_moe", "qwen3", "qwen2"]
+Pooling = Literal["none", "last", "mean", "rank"]
 HeadOrder = Literal["grouped", "tiled"]
 
 
@@ -78,3 +79,4 @@ class ModelConfig:
     moe: MoEConfig | None = None
     delta: DeltaNetConfig | None = None
     eos_token_ids: tuple[int, ...] = field(default=())
+    pooling: Pooling = "none"  # what stands for a whole text, of models that are made to embed or to rank

@@ -11,7 +11,7 @@ import numpy as np
 
 from inhouse.weights.config import DeltaNetConfig, ModelConfig, MoEConfig
 from inhouse.weights.expected import Shape, expected_tensors
-from inhouse.weights.gguf_model import ARCHITECTURES, LAYER_NAMES, TOP_NAMES
+from inhouse.weights.gguf_model import ARCHITECTURES, LAYER_NAMES, POOLING, TOP_NAMES
 
 
 def gguf_architecture(config: ModelConfig) -> str:
@@ -53,6 +53,8 @@ def gguf_metadata(config: ModelConfig) -> dict[str, Any]:
         "rope.freq_base": config.rope_theta,
         "rope.dimension_count": config.rotary_dim,
     }
+    if config.pooling != "none":
+        values["pooling_type"] = next(number for number, name in POOLING.items() if name == config.pooling)
     if config.moe is not None:
         values |= _moe(config.moe)
     if config.delta is not None:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from inhouse.errors import ModelFileError, TensorError, UnsupportedModelError
-from inhouse.weights.config import Architecture, DeltaNetConfig, LayerType, ModelConfig, MoEConfig
+from inhouse.weights.config import Architecture, DeltaNetConfig, LayerType, ModelConfig, MoEConfig, Pooling
 from inhouse.weights.expected import check_config, check_shapes
 from inhouse.weights.gguf import GGUFFile
 from inhouse.weights.tensor import Tensor
@@ -69,6 +69,7 @@ LAYER_NAMES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+POOLING: Mapping[int, Pooling] = MappingProxyType({0: "none", 1: "mean", 3: "last", 4: "rank"})  # llama.cpp's numbers
 _REFETCH = "download or convert the file again"
 _LAYER = re.compile(r"blk\.(\d{1,6})\.(.+)")
 
@@ -184,6 +185,7 @@ def read_config(file: GGUFFile) -> ModelConfig:
         moe=_moe(keys) if gguf_name.endswith("moe") else None,
         delta=_delta(keys) if hybrid else None,
         eos_token_ids=_eos_ids(file.metadata),
+        pooling=_pooling(keys),
     )
 
 
@@ -192,6 +194,15 @@ def _refuse_unsupported(file: GGUFFile, prefix: str) -> None:
     scaling = file.metadata.get(f"{prefix}.rope.scaling.type", "none")
     if scaling != "none":
         raise UnsupportedModelError(f"{file.path}: rotary scaling {scaling!r} is not supported; use a file without it")
+
+
+def _pooling(keys: _Keys) -> Pooling:
+    kind = keys.integer("pooling_type", 0)
+    if kind not in POOLING:
+        raise UnsupportedModelError(
+            f"{keys.file.path}: {keys.prefix}.pooling_type {kind} is not supported; use a model of type 1, 3 or 4"
+        )
+    return POOLING[kind]
 
 
 def _layer_count(keys: _Keys) -> int:
@@ -253,9 +264,12 @@ def _eos_ids(metadata: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _is_extra(name: str, layers: int) -> bool:
-    """Multi-token prediction (blocks after the last layer) and vision: parts that text generation does not need."""
+    """Parts that nothing here needs: multi-token prediction (blocks after the last layer), vision, a reranker's head.
+
+    The rows of the last are those of "yes" and "no" in the output layer.
+    """
     block = _LAYER.fullmatch(name)
-    return name.startswith(("v.", "mm.")) or (block is not None and int(block[1]) >= layers)
+    return name.startswith(("v.", "mm.", "cls.")) or (block is not None and int(block[1]) >= layers)
 
 
 def _canonical(file: GGUFFile, config: ModelConfig, name: str) -> list[Tensor]:
