@@ -26,9 +26,9 @@ Claude = Callable[..., anthropic.Anthropic]
 @contextmanager
 def serving(llm: LLM, keys: KeyRing | None = None, **settings: Any) -> Iterator[str]:
     """Serves `llm` as "tiny" while the context lasts; gives the server's URL."""
-    chosen = Settings(**{"model": "tiny", **settings})
-    model = Model(chosen.model, llm.config.architecture, llm.context, llm.tokenizer, llm.config.pooling)
-    app = create_app(llm.engine, model, chosen, keys)
+    chosen = Settings(**settings)
+    model = Model("tiny", llm.config.architecture, llm.context, llm.tokenizer, llm.config.pooling)
+    app = create_app([(llm.engine, model)], chosen, keys)
     urls: Queue[str] = Queue()
     server = Server(configure(app, chosen, 0), urls.put)
     thread = threading.Thread(target=server.run)

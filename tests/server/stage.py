@@ -74,8 +74,8 @@ class Stage:
 @contextmanager
 def playing(stage: Stage, keys: KeyRing | None = None, **settings: Any) -> Iterator[str]:
     """Serves `stage` on loopback; gives the server's URL."""
-    chosen = Settings(model="stage", require_key=keys is not None, **settings)
-    app = create_app(stage, Model("stage", "qwen2", 32768, vocabulary(("<think>",))), chosen, keys)
+    chosen = Settings(require_key=keys is not None, **settings)
+    app = create_app([(stage, Model("stage", "qwen2", 32768, vocabulary(("<think>",))))], chosen, keys)
     urls: Queue[str] = Queue()
     server = Server(configure(app, chosen, 0), urls.put)
     thread = threading.Thread(target=server.run)

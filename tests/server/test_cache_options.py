@@ -31,7 +31,7 @@ def cached_after_start(home: Path, model: Path, *args: object) -> tuple[int, int
         url = url_of(server)
         first, second = (ASKERS["chat"](url, LONG) for _ in range(2))
         assert first.text == second.text
-        assert figures(url)["inhouse_engine_cache_cached_tokens"] == first.cached_tokens + second.cached_tokens
+        assert figures(url)["inhouse_engine_cache_cached_tokens tiny"] == first.cached_tokens + second.cached_tokens
         server.send_signal(signal.SIGTERM)
         assert server.wait(timeout=30) == 0
     return first.cached_tokens, second.cached_tokens

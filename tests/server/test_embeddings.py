@@ -15,6 +15,7 @@ import ollama
 import openai
 import pytest
 from live import Client, Serve, serving
+from test_serve import process, url_of
 
 from inhouse import LLM
 from inhouse.weights.checkpoint import open_checkpoint
@@ -133,3 +134,34 @@ def test_texts_that_cannot_be_taken_are_named(urls: dict[str, str]) -> None:
             assert answer.status_code == 200  # an empty text with its end is a text
         else:
             assert (answer.status_code, said in answer.json()["error"]["message"]) == (400, True)
+
+
+def test_several_models_are_served_each_by_its_name(models: dict[str, Path], tmp_path: Path, client: Client) -> None:
+    names = {"chat": "plain", "vectors": "last", "judge": "rank"}
+    with process(
+        tmp_path, "--no-pack", "--threads", 1, *(f"{name}={models[kind]}" for name, kind in names.items())
+    ) as server:
+        url = url_of(server)
+        api = client(url)
+        assert [model.id for model in api.models.list()] == list(names)
+        assert api.models.retrieve("vectors").id == "vectors"
+        hello: Any = [{"role": "user", "content": "Hi"}]
+        assert api.chat.completions.create(model="chat", messages=hello, max_tokens=2).model == "chat"
+        assert api.chat.completions.create(model="gpt-x", messages=hello, max_tokens=2).model == "chat"
+        for name in ("vectors", "text-embedding-x"):  # of an unknown name it is the one that can
+            assert api.embeddings.create(model=name, input="Hello").model == "vectors"
+        ranked = httpx2.post(f"{url}/v1/rerank", json={"query": "a", "documents": ["b"]}, timeout=60).json()
+        assert ranked["model"] == "judge"
+        with pytest.raises(openai.BadRequestError, match="not made to embed"):
+            api.embeddings.create(model="chat", input="Hello")
+        with ollama.Client(url) as own:
+            assert [entry.model for entry in own.list().models] == [f"{name}:latest" for name in names]
+        assert httpx2.get(f"{url}/stats").json()["others"].keys() == {"vectors", "judge"}
+        metrics = httpx2.get(f"{url}/metrics").text
+        assert all(f'inhouse_engine_prefill_tokens{{model="{name}"}}' in metrics for name in names)
+
+
+def test_two_models_of_one_name_are_refused(models: dict[str, Path], tmp_path: Path) -> None:
+    with process(tmp_path, f"a={models['last']}", f"a={models['rank']}") as server:
+        _, told = server.communicate(timeout=30)
+    assert (server.returncode, "two models are called 'a'" in told) == (1, True)

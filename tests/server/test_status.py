@@ -19,7 +19,7 @@ def figures(url: str) -> dict[str, float]:
 
 
 def test_counts_requests_and_tokens(says: Serve, client: Client) -> None:
-    url = says("One", " two", " three", model="counted")
+    url = says("One", " two", " three", keepalive_seconds=4.0)  # a server of its own
     before = figures(url)
     client(url).completions.create(model="x", prompt="12345")
     client(url).completions.create(model="x", prompt="12345", max_tokens=2)

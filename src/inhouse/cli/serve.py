@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from inhouse.cli.common import Subparsers, add_engine, cache_folder, command, gib, home, model_path, positive, store
@@ -26,14 +27,22 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = command(
         subparsers,
         "serve",
-        "Serve a model to other programs: OpenAI's and Anthropic's APIs on this machine. Without MODEL, the one that "
-        "is here. Other machines may call only with an API key (inhouse key add).",
+        "Serve models to other programs: OpenAI's, Anthropic's and Ollama's APIs on this machine. Without MODEL, the "
+        "one that is here. Other machines may call only with an API key (inhouse key add).",
         "inhouse serve\n"
         "inhouse serve starter --port 8080\n"
+        "inhouse serve starter embedding=qwen3-embedding-0.6b-q8_0.gguf\n"
         "inhouse serve starter --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem",
     )
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="a name, a .gguf file or a Hugging Face directory")
-    parser.add_argument("--name", metavar="NAME", help="what clients call the model (default: as it is called here)")
+    parser.add_argument(
+        "models",
+        metavar="[NAME=]MODEL",
+        nargs="*",
+        help="a name, a .gguf file or a Hugging Face directory; NAME is what clients call it",
+    )
+    parser.add_argument(
+        "--name", metavar="NAME", help="what clients call the first model (default: as it is called here)"
+    )
     parser.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")
     parser.add_argument("--port", metavar="N", type=int, default=8080, help="0: any free one (default: 8080)")
     add_engine(parser)
@@ -84,42 +93,58 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    name, path = _model(args.model)
-    settings = _settings(args, name)
+    models = _models(args.models, args.name)
+    settings = _settings(args)
     keys = KeyFile(home() / "keys.json")
     _check_exposure(args, settings, keys)
     check_address(args.host, args.port)
     check_certificate(args.tls_cert, args.tls_key)
     options = _options(args)
-    _check_context(path, args.context)
+    for path in models.values():
+        _check_context(path, args.context)
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
     sys.setswitchinterval(_SWITCH)
-    engine = open_serving(path, args, options)
-    try:
-        model = Model(
-            settings.model, engine.config.architecture, engine.context, engine.tokenizer, engine.config.pooling
-        )
-        app = create_app(engine, model, settings, KeyRing(keys) if settings.require_key else None)
-        config = configure(app, settings, args.port, certificate=args.tls_cert, key=args.tls_key)
-        Server(config, lambda url: _say(f"{settings.model} at {url}/v1 (Ctrl-C ends)")).run()
-    finally:
-        engine.drain(_DRAIN)
+    with ExitStack() as engines:
+        served = []
+        for name, path in models.items():
+            engine = open_serving(path, args, options)
+            engines.callback(engine.drain, _DRAIN)
+            config = engine.config
+            served.append((engine, Model(name, config.architecture, engine.context, engine.tokenizer, config.pooling)))
+        app = create_app(served, settings, KeyRing(keys) if settings.require_key else None)
+        listening = configure(app, settings, args.port, certificate=args.tls_cert, key=args.tls_key)
+        Server(listening, lambda url: _say(f"{', '.join(models)} at {url}/v1 (Ctrl-C ends)")).run()
     return 0
 
 
-def _model(given: str | None) -> tuple[str, Path]:
-    """The model's name and path. Raises ModelNotFoundError, ParameterError."""
-    if given is not None:
-        path = model_path(given)
-        return given if store().has(given) else path.stem, path
-    here = store().list()
-    if not here:
-        raise ModelNotFoundError("there is no model on this machine yet: run `inhouse pull`")
-    if len(here) > 1:
-        raise ParameterError(f"which model? Say one of {', '.join(model.name for model in here)}")
-    return here[0].name, here[0].path
+def _models(given: list[str], first: str | None) -> dict[str, Path]:
+    """The models' paths by what clients call them, `first` for the first. Raises ModelNotFoundError, ParameterError."""
+    if not given:
+        here = store().list()
+        if not here:
+            raise ModelNotFoundError("there is no model on this machine yet: run `inhouse pull`")
+        if len(here) > 1:
+            raise ParameterError(f"which model? Say one of {', '.join(model.name for model in here)}")
+        return {first or here[0].name: here[0].path}
+    models: dict[str, Path] = {}
+    for text in given:
+        name, path = _named(text)
+        name = (first or name) if not models else name
+        if name in models:
+            raise ParameterError(f"two models are called {name!r}: give one of them another name, as in NAME={text}")
+        models[name] = path
+    return models
+
+
+def _named(text: str) -> tuple[str, Path]:
+    """The name and path of `[NAME=]MODEL`. Raises ModelNotFoundError."""
+    name, equals, rest = text.partition("=")
+    if equals and name and rest and not Path(text).exists() and "/" not in name:
+        return name, model_path(rest)
+    path = model_path(text)
+    return text if store().has(text) else path.stem, path
 
 
 def _check_context(path: Path, context: int | None) -> None:
@@ -141,9 +166,8 @@ def _options(args: argparse.Namespace) -> Options:
     )
 
 
-def _settings(args: argparse.Namespace, name: str) -> Settings:
+def _settings(args: argparse.Namespace) -> Settings:
     return Settings(
-        model=args.name or name,
         host=args.host,
         mode=args.sampling,
         require_key=args.require_key or not is_loopback(args.host),

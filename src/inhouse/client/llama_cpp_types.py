@@ -7,12 +7,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from inhouse.client.openai_types import SamplingFields
-from inhouse.client.wire import UNLIMITED, WHOLE, Whole, Wire
+from inhouse.client.wire import UNLIMITED, WHOLE, Name, Whole, Wire
 
 
 class NativeFields(SamplingFields):
     """How to draw an answer, in llama.cpp's names."""
 
+    model: Name = ""
     n_predict: Annotated[Annotated[int, Field(ge=0), WHOLE] | None, UNLIMITED] = None
     repeat_penalty: Annotated[float, Field(gt=0, le=100)] | None = None
     n_probs: Annotated[int, Field(ge=0, le=20), WHOLE] | None = None

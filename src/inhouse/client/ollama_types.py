@@ -48,7 +48,6 @@ class OllamaOptions(Wire):
 
 class OllamaRequest(Wire):
     model: Name = ""
-    name: Name = ""  # what `model` was called first
     stream: bool | None = None
     format: str | dict[str, Any] | None = None
     think: bool | str | None = None

@@ -1,7 +1,8 @@
-"""The application: every API's routes around one engine, behind the guard. Knows no socket."""
+"""The application: every API's routes around the engines, behind the guard. Knows no socket."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -32,18 +33,20 @@ from inhouse.server.errors import ApiError, flavour_of, from_engine, from_valida
 from inhouse.server.guard import Guard
 from inhouse.server.keys import KeyRing
 from inhouse.server.metrics import Metrics
-from inhouse.server.service import Service
+from inhouse.server.service import Service, Services
 from inhouse.server.settings import Settings
 from inhouse.server.wire import JsonResponse
 
 
-def create_app(engine: ServingEngine, model: Model, settings: Settings, keys: KeyRing | None = None) -> ASGIApp:
-    """The ASGI application that serves `model`."""
-    metrics = Metrics(engine)
-    service = Service(engine, model, settings, metrics)
+def create_app(
+    served: Sequence[tuple[ServingEngine, Model]], settings: Settings, keys: KeyRing | None = None
+) -> ASGIApp:
+    """The ASGI application that serves models, at least one."""
+    metrics = Metrics({model.name: engine for engine, model in served})
+    services = Services([Service(engine, model, settings, metrics) for engine, model in served])
     api = FastAPI(title="Inhouse", version=version("inhouse"), docs_url=None, redoc_url=None)
     for part in (chat, completions, responses, messages, embeddings, ollama, llama_cpp, tokens, status):
-        api.include_router(part.routes(service))
+        api.include_router(part.routes(services))
     api.include_router(docs.routes(api))
     api.include_router(web.routes())
     _report_errors(api)

@@ -19,18 +19,18 @@ from inhouse.server.choices import choice
 from inhouse.server.conversation import normalised
 from inhouse.server.errors import ApiError, bad_request
 from inhouse.server.sampling import sampling_params
-from inhouse.server.service import Service, priority
+from inhouse.server.service import Service, Services, priority
 from inhouse.server.structured_outputs import constraint_of
 from inhouse.server.wire import sse
 
 
-def routes(service: Service) -> APIRouter:
+def routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["OpenAI"])
 
     @router.post("/v1/chat/completions", response_model=None)
     async def chat_completions(body: ChatCompletionRequest, request: Request) -> Response:
         """The answer to a conversation."""
-        service.check_model(body.model)
+        service = services.named(body.model)
         service.warn_unknown(request.url.path, body)
         work = _work(service, body, request)
         return await service.respond(request, work, ChatEncoder(service, body), stream=bool(body.stream))

@@ -22,7 +22,7 @@ from inhouse.server.answers import Continuation
 from inhouse.server.errors import ApiError, bad_request
 from inhouse.server.infill import gap
 from inhouse.server.sampling import sampling_params
-from inhouse.server.service import Service, priority
+from inhouse.server.service import Service, Services, priority
 from inhouse.server.structured_outputs import constraint_of
 from inhouse.server.wire import JsonResponse, sse
 from inhouse.tokenizer import Tokenizer
@@ -33,13 +33,13 @@ _MOST_PROMPTS = 64
 Prompt = str | list[int]
 
 
-def routes(service: Service) -> APIRouter:
+def routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["OpenAI"])
 
     @router.post("/v1/completions", response_model=None)
     async def completions(body: CompletionRequest, request: Request) -> Response:
         """The continuation of a text."""
-        service.check_model(body.model)
+        service = services.named(body.model)
         service.warn_unknown(request.url.path, body)
         prompts = _prompts(body, service.model.tokenizer)
         work = _work(service, body, prompts, request)

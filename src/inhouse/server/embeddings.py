@@ -23,8 +23,9 @@ from inhouse.client.embedding_types import (
 )
 from inhouse.server import openai
 from inhouse.server.answers import CLIENT_GONE, disconnected
+from inhouse.server.engine import Model
 from inhouse.server.errors import ApiError, bad_request
-from inhouse.server.service import Service
+from inhouse.server.service import Service, Services
 from inhouse.server.wire import JsonResponse
 from inhouse.tokenizer import Tokenizer
 
@@ -42,13 +43,13 @@ _ANSWER = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 _INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 
 
-def routes(service: Service) -> APIRouter:
+def routes(services: Services) -> APIRouter:
     router = APIRouter()
 
     @router.post("/v1/embeddings", response_model=None, tags=["OpenAI"])
     async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
         """Texts as vectors."""
-        service.check_model(body.model)
+        service = services.named(body.model, _embeds)
         service.warn_unknown(request.url.path, body)
         texts = _texts(body.input, service.model.tokenizer)
         vectors = _cut(await _embedded(service, texts, request), body.dimensions)
@@ -64,7 +65,7 @@ def routes(service: Service) -> APIRouter:
     @router.post("/v1/rerank", response_model=None, tags=["Server"])
     async def rerank(body: RerankRequest, request: Request) -> Response:
         """How well documents answer a query, the best first."""
-        service.check_model(body.model)
+        service = services.named(body.model, _ranks)
         service.warn_unknown(request.url.path, body)
         documents = [each if isinstance(each, str) else each.text for each in body.documents]
         prompts = [_judging(service.model.tokenizer, body, text) for text in documents]
@@ -86,7 +87,7 @@ def routes(service: Service) -> APIRouter:
     @router.post("/api/embed", response_model=None, tags=["Ollama"])
     async def embed(body: OllamaEmbedRequest, request: Request) -> Response:
         """Texts as vectors."""
-        service.check_model(body.model.removesuffix(":latest"))
+        service = services.named(body.model, _embeds)
         begun = time.monotonic()
         texts = _texts(body.input, service.model.tokenizer)
         if body.truncate is not False:
@@ -105,11 +106,19 @@ def routes(service: Service) -> APIRouter:
     @router.post("/api/embeddings", response_model=None, tags=["Ollama"])
     async def embedding(body: OllamaEmbeddingRequest, request: Request) -> Response:
         """One text as a vector."""
-        service.check_model(body.model.removesuffix(":latest"))
+        service = services.named(body.model, _embeds)
         (vector,) = await _embedded(service, _texts(body.prompt, service.model.tokenizer), request)
         return JsonResponse({"embedding": vector.tolist()})
 
     return router
+
+
+def _embeds(model: Model) -> bool:
+    return model.embeds
+
+
+def _ranks(model: Model) -> bool:
+    return model.ranks
 
 
 def _texts(given: Texts, tokenizer: Tokenizer) -> list[list[int]]:

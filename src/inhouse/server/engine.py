@@ -90,6 +90,7 @@ class Model:
         self, name: str, architecture: str, context: int, tokenizer: Tokenizer, pooling: Pooling = "none"
     ) -> None:
         self.name = name
+        self.writes = pooling == "none"
         self.embeds = pooling in ("last", "mean")
         self.ranks = pooling == "rank"
         self.architecture = architecture

@@ -18,7 +18,7 @@ from inhouse.server.answers import Continuation
 from inhouse.server.errors import ApiError, bad_request
 from inhouse.server.infill import gap_within
 from inhouse.server.sampling import sampling_params
-from inhouse.server.service import Service, priority
+from inhouse.server.service import Service, Services, priority
 from inhouse.server.stopwatch import Stopwatch
 from inhouse.server.wire import sse
 from inhouse.tokenizer import Tokenizer
@@ -27,11 +27,11 @@ _STOP_TYPES = {"length": "limit", "repetition": "limit"}
 _GAP_TOKENS = 128  # of what is missing, where a client does not say
 
 
-def routes(service: Service) -> APIRouter:
+def routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["llama.cpp"])
 
     async def respond(
-        request: Request, body: NativeFields, prompt: str | list[int], params: SamplingParams
+        service: Service, request: Request, body: NativeFields, prompt: str | list[int], params: SamplingParams
     ) -> Response:
         work = Continuation(prompt, params, priority(request), _constraint(body))
         watch = Stopwatch()
@@ -41,12 +41,15 @@ def routes(service: Service) -> APIRouter:
     @router.post("/completion", response_model=None)
     async def completion(body: NativeRequest, request: Request) -> Response:
         """The continuation of a text."""
+        service = services.named(body.model)
         service.warn_unknown(request.url.path, body)
-        return await respond(request, body, _prompt(body, service.model.tokenizer), _params(body, body.n_predict))
+        prompt = _prompt(body, service.model.tokenizer)
+        return await respond(service, request, body, prompt, _params(body, body.n_predict))
 
     @router.post("/infill", response_model=None)
     async def infill(body: InfillRequest, request: Request) -> Response:
         """What is missing between two texts."""
+        service = services.named(body.model, lambda model: model.fills_gaps)
         service.warn_unknown(request.url.path, body)
         tokens = _GAP_TOKENS if body.n_predict is None else body.n_predict
         files = [(extra.filename, extra.text) for extra in body.input_extra or ()]
@@ -54,7 +57,7 @@ def routes(service: Service) -> APIRouter:
         prompt = gap_within(
             body.input_prefix, body.input_suffix, service.model.tokenizer, most, begun=body.prompt, files=files
         )
-        return await respond(request, body, prompt, _params(body, tokens))
+        return await respond(service, request, body, prompt, _params(body, tokens))
 
     return router
 

@@ -18,18 +18,18 @@ from inhouse.server.contents import left_out, part_text, text_of
 from inhouse.server.conversation import Message, normalised
 from inhouse.server.errors import bad_request
 from inhouse.server.sampling import sampling_params
-from inhouse.server.service import Service, priority
+from inhouse.server.service import Service, Services, priority
 from inhouse.server.structured_outputs import spelled
 from inhouse.server.wire import JsonResponse
 
 
-def routes(service: Service) -> APIRouter:
+def routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["Anthropic"])
 
     @router.post("/v1/messages", response_model=None)
     async def messages(body: MessagesRequest, request: Request) -> Response:
         """The answer to a conversation."""
-        service.check_model(body.model)
+        service = services.named(body.model)
         service.warn_unknown(request.url.path, body)
         work = _work(service, body, request)
         return await service.respond(request, [work], BlockEncoder(service, body.model), stream=bool(body.stream))
@@ -37,7 +37,7 @@ def routes(service: Service) -> APIRouter:
     @router.post("/v1/messages/count_tokens", response_model=None)
     async def count_tokens(body: CountTokensRequest, request: Request) -> Response:
         """How many tokens a conversation is."""
-        service.check_model(body.model)
+        service = services.named(body.model)
         service.warn_unknown(request.url.path, body)
         conversation, prefill = _conversation(service, body)
         flags = service.flags(_thinks(service, body, prefill), None)

@@ -19,9 +19,9 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 
 
 
 class Metrics:
-    """One server's counters; `stats` are the engine's own figures, read when somebody looks."""
+    """One server's counters, and the figures of its engines (by the model's name), read when somebody looks."""
 
-    def __init__(self, engine: ServingEngine) -> None:
+    def __init__(self, engines: Mapping[str, ServingEngine]) -> None:
         self.registry = CollectorRegistry()
         self.started = time.time()
 
@@ -39,7 +39,7 @@ class Metrics:
         self._finished = counter("answers", "Answers by what ended them", "reason")
         self._first = histogram("first_token_seconds", "From a request to its first token")
         self._per_token = histogram("token_seconds", "From one token of an answer to the next, on average")
-        self.registry.register(_EngineFigures(engine))
+        self.registry.register(_EngineFigures(engines))
 
     def observer(self, path: str) -> Callable[[Event], None]:
         """Watches the answers to one request."""
@@ -94,14 +94,19 @@ class Metrics:
 
 
 class _EngineFigures(Collector):
-    """Every number that the engine reports, as a gauge."""
+    """Every number that the engines report, as a gauge for each model."""
 
-    def __init__(self, engine: ServingEngine) -> None:
-        self._engine = engine
+    def __init__(self, engines: Mapping[str, ServingEngine]) -> None:
+        self._engines = engines
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        for name, value in _flat("inhouse_engine", figures(self._engine)):
-            yield GaugeMetricFamily(name, name.replace("_", " "), value=value)
+        families: dict[str, GaugeMetricFamily] = {}
+        for model, engine in self._engines.items():
+            for name, value in _flat("inhouse_engine", figures(engine)):
+                if name not in families:
+                    families[name] = GaugeMetricFamily(name, name.replace("_", " "), labels=("model",))
+                families[name].add_metric((model,), value)
+        yield from families.values()
 
 
 def _flat(prefix: str, values: Mapping[str, object]) -> Iterator[tuple[str, float]]:

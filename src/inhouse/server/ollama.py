@@ -28,7 +28,7 @@ from inhouse.server.conversation import Message, normalised
 from inhouse.server.errors import ApiError, bad_request
 from inhouse.server.infill import gap
 from inhouse.server.sampling import sampling_params
-from inhouse.server.service import Service, priority
+from inhouse.server.service import Service, Services, priority
 from inhouse.server.stopwatch import Stopwatch
 from inhouse.server.wire import JsonResponse, to_json
 
@@ -37,7 +37,7 @@ _LINES = "application/x-ndjson"
 _MANAGED = "models are managed on the machine itself: `inhouse pull NAME`, `inhouse rm NAME`, then `inhouse serve NAME`"
 
 
-def routes(service: Service) -> APIRouter:
+def routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["Ollama"], prefix="/api")
 
     @router.get("/version", response_model=None)
@@ -47,33 +47,38 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/tags", response_model=None)
     async def tags() -> Response:
-        """The model that is served."""
-        return JsonResponse({"models": [_entry(service)]})
+        """The models that are served."""
+        return JsonResponse({"models": [_entry(service) for service in services.all]})
 
     @router.get("/ps", response_model=None)
     async def loaded() -> Response:
-        """The model that is loaded: the one that is served."""
-        more = {"expires_at": "9999-12-31T23:59:59Z", "size_vram": 0, "context_length": service.model.context}
-        return JsonResponse({"models": [{**_entry(service), **more}]})
+        """The models that are loaded: those that are served."""
+        more = {"expires_at": "9999-12-31T23:59:59Z", "size_vram": 0}
+        entries = [{**_entry(service), **more, "context_length": service.model.context} for service in services.all]
+        return JsonResponse({"models": entries})
 
     @router.post("/show", response_model=None)
     async def show(body: OllamaModelRequest) -> Response:
         """What the model is and can."""
-        _check(service, body.model or body.name)
-        return JsonResponse(_shown(service))
+        return JsonResponse(_shown(services.named(body.model or body.name)))
 
     @router.post("/chat", response_model=None)
     async def chat(body: OllamaChatRequest, request: Request) -> Response:
         """The answer to a conversation."""
-        return await respond(body, request, "message", _chat(service, body, request) if body.messages else None)
+        service = services.named(body.model)
+        work = _chat(service, body, request) if body.messages else None
+        return await respond(service, body, request, "message", work)
 
     @router.post("/generate", response_model=None)
     async def generate(body: OllamaGenerateRequest, request: Request) -> Response:
         """The answer to a text, or its continuation."""
-        return await respond(body, request, "response", _generation(service, body, request) if body.prompt else None)
+        service = services.named(body.model)
+        work = _generation(service, body, request) if body.prompt else None
+        return await respond(service, body, request, "response", work)
 
-    async def respond(body: OllamaRequest, request: Request, field: str, work: Work | None) -> Response:
-        _check(service, body.model or body.name)
+    async def respond(
+        service: Service, body: OllamaRequest, request: Request, field: str, work: Work | None
+    ) -> Response:
         service.warn_unknown(request.url.path, body)
         watch = Stopwatch()
         encoder = LineEncoder(service, field, watch)
@@ -92,10 +97,6 @@ def routes(service: Service) -> APIRouter:
     return router
 
 
-def _check(service: Service, name: str) -> None:
-    service.check_model(name.removesuffix(":latest"))
-
-
 def _entry(service: Service) -> dict[str, Any]:
     model, started = service.model, service.metrics.started
     modified = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
@@ -112,7 +113,7 @@ def _details(service: Service) -> dict[str, Any]:
 def _shown(service: Service) -> dict[str, Any]:
     model = service.model
     able = {
-        "completion": not (model.embeds or model.ranks),
+        "completion": model.writes,
         "embedding": model.embeds,
         "tools": model.calls_tools,
         "thinking": model.thinks,

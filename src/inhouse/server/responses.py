@@ -19,7 +19,7 @@ from inhouse.server.conversation import Message, normalised
 from inhouse.server.errors import ApiError, bad_request
 from inhouse.server.response_events import ResponseEncoder
 from inhouse.server.sampling import sampling_params
-from inhouse.server.service import Service, priority
+from inhouse.server.service import Service, Services, priority
 from inhouse.server.stored import ResponseStore, Stored
 from inhouse.server.structured_outputs import spelled
 from inhouse.server.wire import JsonResponse
@@ -27,9 +27,9 @@ from inhouse.server.wire import JsonResponse
 _PATH = "/v1/responses"
 
 
-def routes(service: Service) -> APIRouter:
+def routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["OpenAI"])
-    store = ResponseStore(service.settings.limits)
+    store = ResponseStore(services.first.settings.limits)
 
     def find(id: str, request: Request) -> Stored:
         found = store.get(_owner(request), id)
@@ -40,7 +40,7 @@ def routes(service: Service) -> APIRouter:
     @router.post(_PATH, response_model=None)
     async def responses(body: ResponsesRequest, request: Request) -> Response:
         """The answer to a conversation, or to one that goes on from an earlier response."""
-        service.check_model(body.model)
+        service = services.named(body.model)
         service.warn_unknown(_PATH, body)
         messages = _conversation(service, body, store, _owner(request))
         work = _work(service, body, messages, request)
@@ -56,7 +56,7 @@ def routes(service: Service) -> APIRouter:
     @router.post(_PATH + "/input_tokens", response_model=None)
     async def input_tokens(body: ResponsesRequest, request: Request) -> Response:
         """How many tokens a conversation is."""
-        service.check_model(body.model)
+        service = services.named(body.model)
         messages = _conversation(service, body, store, _owner(request))
         work = _work(service, body, messages, request)
         count = await asyncio.to_thread(service.model.count, work.messages, work.tools, "", work.flags)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,13 +67,6 @@ class Service:
         answers = await Answers.start(self.engine, work, self.metrics.observer(request.url.path))
         return await answers.collect(request)
 
-    def check_model(self, name: str) -> None:
-        """Raises ApiError for another model's name, if the operator is strict about it."""
-        if self.settings.strict_model and name not in ("", self.model.name):
-            raise ApiError(
-                404, f"there is no model {name!r} here, only {self.model.name!r}", "model_not_found", "model"
-            )
-
     def warn_unknown(self, path: str, body: BaseModel) -> None:
         """Says once about each field of `body` that we do not know that it is ignored."""
         for name in _unknown(body):
@@ -102,6 +95,42 @@ class Service:
         budget = self.settings.reasoning_budget
         own = {} if budget is None else {"reasoning_budget": budget}
         return {**defaults(self.model, self.settings.mode, thinking=thinking, tools=tools), **own}
+
+
+class Services:
+    """The served models, each by its name."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        """At least one."""
+        self.all = tuple(services)
+        self._by_name = {service.model.name: service for service in services}
+
+    @property
+    def first(self) -> Service:
+        """Who answers where nothing says which model is meant."""
+        return self.all[0]
+
+    def named(self, name: str, able: Callable[[Model], bool] = lambda model: model.writes) -> Service:
+        """Who serves a model; of an unknown name the first that is `able`, unless the operator is strict.
+
+        Raises ApiError.
+        """
+        if (found := self._by_name.get(name) or self._by_name.get(name.removesuffix(":latest"))) is not None:
+            return found
+        if name and self.first.settings.strict_model:
+            raise self.unknown(name)
+        return next((service for service in self.all if able(service.model)), self.first)
+
+    def only(self, name: str) -> Service:
+        """Who serves exactly that model. Raises ApiError."""
+        found = self._by_name.get(name)
+        if found is None:
+            raise self.unknown(name)
+        return found
+
+    def unknown(self, name: str) -> ApiError:
+        known = ", ".join(map(repr, self._by_name))
+        return ApiError(404, f"there is no model {name[:200]!r} here, only {known}", "model_not_found", "model")
 
 
 def priority(request: Request) -> Priority:

@@ -28,15 +28,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """`model`: the name under which the model is served.
-
-    `mode`: which of the sampling defaults on the model's card apply where a client gives none; "auto" follows whether
+    """`mode`: which of the sampling defaults on a model's card apply where a client gives none; "auto" follows whether
     the model thinks. `template_flags` are switches of the chat template for all conversations. `require_key`: nothing
     but health and pages without an API key. `stable_prefix`: dates, git status and the like at the start of a system
     prompt are moved behind the last user message, so that the prompt begins the same in every turn.
     """
 
-    model: str
     host: str = "127.0.0.1"
     mode: Mode = "auto"
     template_flags: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({"preserve_thinking": True}))

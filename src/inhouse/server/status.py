@@ -11,13 +11,12 @@ import psutil
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from inhouse.server.errors import ApiError
 from inhouse.server.metrics import figures
-from inhouse.server.service import Service
+from inhouse.server.service import Service, Services
 from inhouse.server.wire import JsonResponse
 
 
-def routes(service: Service) -> APIRouter:
+def routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["Server"])
 
     @router.get("/health", response_model=None)
@@ -27,40 +26,40 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/v1/models", response_model=None, tags=["OpenAI", "Anthropic"])
     async def models() -> Response:
-        """The model that is served, in OpenAI's and Anthropic's shapes at once."""
-        name = service.model.name
-        return JsonResponse(
-            {"object": "list", "data": [_model(service)], "has_more": False, "first_id": name, "last_id": name}
-        )
+        """The models that are served, in OpenAI's and Anthropic's shapes at once."""
+        shown = [_model(service) for service in services.all]
+        ends = {"first_id": shown[0]["id"], "last_id": shown[-1]["id"]}
+        return JsonResponse({"object": "list", "data": shown, "has_more": False, **ends})
 
     @router.get("/v1/models/{name:path}", response_model=None, tags=["OpenAI", "Anthropic"])
     async def model(name: str) -> Response:
         """One model by name."""
-        if name != service.model.name:
-            raise ApiError(404, f"there is no model {name!r} here, only {service.model.name!r}", "model_not_found")
-        return JsonResponse(_model(service))
+        return JsonResponse(_model(services.only(name)))
 
     @router.get("/metrics", response_model=None)
     async def metrics() -> Response:
         """Figures for Prometheus."""
-        text = await asyncio.to_thread(service.metrics.text)  # the engine answers between two quanta
+        text = await asyncio.to_thread(services.first.metrics.text)  # the engine answers between two quanta
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @router.get("/stats", response_model=None)
     async def stats() -> Response:
         """What the engine is doing, as JSON."""
-        engine = await asyncio.to_thread(figures, service.engine)
+        first = services.first
+        engines = await asyncio.to_thread(lambda: [figures(service.engine) for service in services.all])
+        names = [service.model.name for service in services.all[1:]]
         memory = psutil.virtual_memory()
         return JsonResponse(
             {
-                "model": _model(service),
-                "uptime_seconds": round(time.time() - service.metrics.started, 1),
+                "model": _model(first),
+                "uptime_seconds": round(time.time() - first.metrics.started, 1),
                 "memory": {
                     "process_bytes": psutil.Process(os.getpid()).memory_info().rss,
                     "available_bytes": memory.available,
                     "total_bytes": memory.total,
                 },
-                "engine": engine,
+                "engine": engines[0],
+                **({"others": dict(zip(names, engines[1:], strict=True))} if names else {}),
             }
         )
 
