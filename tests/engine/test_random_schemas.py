@@ -21,7 +21,8 @@ from inhouse.engine.constraints import Constraint
 from inhouse.engine.guide import Grammars, Guide
 from inhouse.engine.sampler import Sampler
 from inhouse.errors import ParameterError
-from inhouse.tokenizer import Call, Dialect, OutputParser
+from inhouse.tokenizer import Call, CallBegun, CallPart, Dialect, OutputParser
+from inhouse.tokenizer.lenient_json import loads
 
 COUNT = int(os.environ.get("RANDOM_SCHEMAS", "200"))
 TOKENIZER = vocabulary(
@@ -67,7 +68,19 @@ def one_call(dialect: Dialect, schema: Schema, seed: int) -> str | None:
     events = [*parser.push(text), *parser.finish()]
     assert len(events) == 1, (text, events)
     assert isinstance(events[0], Call), text
+    check_stream(OutputParser(dialect, tools=tools, streams=True), text, events[0])
     return events[0].arguments_json
+
+
+def check_stream(parser: OutputParser, text: str, call: Call) -> None:
+    """The pieces of a call that is given out as it is written are those of the whole call."""
+    events = [event for character in text for event in parser.push(character)] + parser.finish()
+    assert events[-1] == call
+    parts = [event.text for event in events if isinstance(event, CallPart)]
+    if isinstance(events[0], CallBegun):
+        assert loads("".join(parts)) == json.loads(call.arguments_json), (text, parts)  # but for numbers beyond all
+    else:
+        assert not parts
 
 
 @pytest.mark.parametrize("dialect", ["qwen3_xml", "hermes_json"])

@@ -103,7 +103,7 @@ def chat(url: str, question: Question, *, stream: bool = False) -> Answer:
             deltas = [choice.delta for chunk in chunks for choice in chunk.choices]
             text = "".join(delta.content or "" for delta in deltas)
             thought = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
-            calls = [call.function for delta in deltas for call in delta.tool_calls or ()]
+            calls = _assembled(deltas)
             finish = [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1]
             usage: Any = chunks[-1].usage
             answer: Any = next(chunk for chunk in reversed(chunks) if chunk.choices)
@@ -123,6 +123,17 @@ def chat(url: str, question: Question, *, stream: bool = False) -> Answer:
         thought,
         answer,
     )
+
+
+def _assembled(deltas: Sequence[Any]) -> list[Any]:
+    """The calls that a stream's pieces are of."""
+    calls: dict[int, Any] = {}
+    for piece in (piece for delta in deltas for piece in delta.tool_calls or ()):
+        if piece.index not in calls:
+            calls[piece.index] = piece.function
+        else:
+            calls[piece.index].arguments += piece.function.arguments
+    return [calls[index] for index in sorted(calls)]
 
 
 def _items(role: str, said: str | Sequence[Done]) -> list[dict[str, Any]]:

@@ -271,7 +271,7 @@ def test_goes_on_from_a_given_beginning(tiny: str, client: Client) -> None:
 def test_unknown_fields_are_ignored_with_one_warning(
     says: Serve, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    url = says("Good", " day", "!!", model="lenient")
+    url = says("Good", " day", "!!", keepalive_seconds=4.5)
     extra = {"frobnicate": 3, "messages": [{"role": "user", "content": "Hi", "mood": "calm"}]}
     for _ in range(3):
         client(url).chat.completions.create(model="tiny", messages=HELLO, extra_body=extra)

@@ -19,6 +19,16 @@ class ToolCall:
 
 
 @dataclass(frozen=True)
+class CallDelta:
+    """A piece of a call that is being written; the first of an `id` begins it, the last has `done`."""
+
+    id: str
+    name: str
+    arguments: str
+    done: bool = False
+
+
+@dataclass(frozen=True)
 class Usage:
     """Tokens of one request; `cached_tokens` of the prompt were not computed again."""
 
@@ -40,7 +50,8 @@ class TokenLogprob:
 class Chunk:
     """A piece of an answer: usually one token, whose text may be empty while it could still be part of something.
 
-    The last chunk has a `finish_reason`, the `usage`, and the stop string that ended it if one did.
+    A call is in `tool_calls` once it is whole. The last chunk has a `finish_reason`, the `usage`, and the stop string
+    that ended it if one did.
     """
 
     text: str = ""
@@ -51,6 +62,14 @@ class Chunk:
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     stop: str | None = None
+    call_deltas: tuple[CallDelta, ...] = ()  # the same calls as they are written, where that is known
+
+    @property
+    def deltas(self) -> tuple[CallDelta, ...]:
+        """What is new of calls, in order; of calls that came whole all at once."""
+        return self.call_deltas or tuple(
+            CallDelta(each.id, each.name, each.arguments, True) for each in self.tool_calls
+        )
 
 
 @dataclass(frozen=True)

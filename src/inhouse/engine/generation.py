@@ -159,7 +159,7 @@ class Generation:
         self._called = self._called or bool(piece.tool_calls)
         if self.credit is not None:
             self.credit -= 1
-        self.tell(Chunk(piece.text, piece.reasoning, piece.tool_calls, (token,), scores))
+        self.tell(Chunk(piece.text, piece.reasoning, piece.tool_calls, (token,), scores, call_deltas=piece.call_deltas))
         if request.text.stopped is not None:
             self.finish("stop")
         elif self.produced == request.limit:
@@ -183,6 +183,7 @@ class Generation:
                 finish_reason=reason,
                 usage=usage,
                 stop=self.request.text.stopped,
+                call_deltas=piece.call_deltas,
             )
         )
 

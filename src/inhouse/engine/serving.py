@@ -334,7 +334,7 @@ class Engine:
         prompt = prompts.render(messages, tools, prefill, flags)
         dialect = detect_dialect(prompts.source)
         guide = self._guide(constraint, dialect=dialect, tools=tools, thinking=prompt.thinking, prefill=prefill)
-        parser = partial(OutputParser, dialect, tools=tools, thinking=prompt.thinking)
+        parser = partial(OutputParser, dialect, tools=tools, thinking=prompt.thinking, streams=guide is not None)
         text = ChatText(PlainText(self.tokenizer, params.stop_strings), parser, prefill)
         bridge = self.tokenizer.encode(_BRIDGE) if params.reasoning_budget is not None else ()
         return self._request(prompt.ids, params, text, priority, prompt.tail, guide, bridge)

@@ -10,8 +10,18 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from inhouse.engine.completion import ToolCall
-from inhouse.tokenizer import Call, Detokenizer, Event, OutputParser, Reasoning, Text, Tokenizer
+from inhouse.engine.completion import CallDelta, ToolCall
+from inhouse.tokenizer import (
+    Call,
+    CallBegun,
+    CallPart,
+    Detokenizer,
+    Event,
+    OutputParser,
+    Reasoning,
+    Text,
+    Tokenizer,
+)
 
 
 class StopStrings:
@@ -59,6 +69,7 @@ class Piece:
     text: str = ""
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
+    call_deltas: tuple[CallDelta, ...] = ()
 
 
 class PlainText:
@@ -104,6 +115,7 @@ class ChatText:
         twin = new_parser()
         twin.push(prefill)
         self._known = "".join(event.text for event in twin.finish() if isinstance(event, Text))
+        self._writing: tuple[str, str] | None = None  # id and name of a call
 
     @property
     def stopped(self) -> str | None:
@@ -124,17 +136,29 @@ class ChatText:
         return self._piece([*self._parser.push(self._plain.finish().text), *self._parser.finish(cut=cut)])
 
     def _piece(self, events: Sequence[Event]) -> Piece:
-        text, reasoning, calls = "", "", []
+        text, reasoning = "", ""
+        calls: list[ToolCall] = []
+        deltas: list[CallDelta] = []
         for event in events:
             match event:
                 case Text():
                     text += self._unknown(event.text)
                 case Reasoning():
                     reasoning += event.text
-                case Call():
-                    calls.append(ToolCall(f"call_{secrets.token_hex(12)}", event.name, event.arguments_json))
+                case CallBegun():
+                    self._writing = (_new_id(), event.name)
+                    deltas.append(CallDelta(*self._writing, ""))
                     self._known = ""  # it was the call's beginning
-        return Piece(text, reasoning, tuple(calls))
+                case CallPart():
+                    assert self._writing is not None
+                    deltas.append(CallDelta(*self._writing, event.text))
+                case Call():
+                    id, _ = self._writing or (_new_id(), "")
+                    rest = event.arguments_json if self._writing is None else ""
+                    calls.append(ToolCall(id, event.name, event.arguments_json))
+                    deltas.append(CallDelta(id, event.name, rest, True))
+                    self._known, self._writing = "", None
+        return Piece(text, reasoning, tuple(calls), tuple(deltas))
 
     def _unknown(self, text: str) -> str:
         """`text` less what the caller gave as prefill."""
@@ -143,3 +167,7 @@ class ChatText:
             return ""
         known, self._known = self._known, ""
         return text.removeprefix(known)
+
+
+def _new_id() -> str:
+    return f"call_{secrets.token_hex(12)}"

@@ -18,7 +18,7 @@ from typing import Any
 
 from inhouse.client.types import ChatRequest, Delta, FinishReason, Message, Sampling, Tool, ToolCall, Usage
 from inhouse.errors import PeerError
-from inhouse.tokenizer import Call, ChatTemplate, Event, OutputParser, Reasoning, detect_dialect, opens_thinking
+from inhouse.tokenizer import Call, ChatTemplate, Event, OutputParser, Reasoning, Text, detect_dialect, opens_thinking
 
 
 @dataclass
@@ -174,6 +174,6 @@ def _delta(events: list[Event]) -> Delta:
             calls.append(ToolCall(f"call_{uuid.uuid4().hex[:12]}", event.name, event.arguments_json))
         elif isinstance(event, Reasoning):
             reasoning.append(event.text)
-        else:
+        elif isinstance(event, Text):
             content.append(event.text)
     return Delta("".join(content), "".join(reasoning), tuple(calls))

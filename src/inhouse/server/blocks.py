@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from inhouse.engine import Chunk, Completion, ToolCall, Usage
+from inhouse.engine import CallDelta, Chunk, Completion, ToolCall, Usage
 from inhouse.engine.events import Progress
 from inhouse.server.errors import ApiError
 from inhouse.server.openai import new_id
@@ -27,6 +27,7 @@ class BlockEncoder:
         self._begun = False
         self._index = -1  # of the block that is open, or was last
         self._open = ""  # its type
+        self._call_id = ""  # of the call in it
 
     def whole(self, completions: Sequence[Completion]) -> dict[str, Any]:
         (answer,) = completions
@@ -60,10 +61,8 @@ class BlockEncoder:
             yield from self._delta("thinking", {"thinking": ""}, "thinking_delta", chunk.reasoning)
         if chunk.text:
             yield from self._delta("text", {"text": ""}, "text_delta", chunk.text)
-        for call in chunk.tool_calls:
-            yield from self._close()
-            yield self._open_block({**_tool_use(call), "input": {}})
-            yield self._event("content_block_delta", delta={"type": "input_json_delta", "partial_json": call.arguments})
+        for piece in chunk.deltas:
+            yield from self._call(piece)
         if chunk.finish_reason is not None:
             yield from self._close()
             told = {"delta": _ending(chunk.finish_reason, chunk.stop), "usage": _usage(chunk.usage or Usage())}
@@ -97,6 +96,16 @@ class BlockEncoder:
             yield from self._close()
             yield self._open_block({"type": kind, **empty, **({"signature": ""} if kind == "thinking" else {})})
         yield self._event("content_block_delta", delta={"type": delta, kind: text})
+
+    def _call(self, piece: CallDelta) -> Iterator[bytes]:
+        """A piece of a call, in a block of its own."""
+        if self._call_id != piece.id:
+            self._call_id = piece.id
+            yield from self._close()
+            yield self._open_block({"type": "tool_use", "id": piece.id, "name": piece.name, "input": {}})
+        if piece.arguments:
+            delta = {"type": "input_json_delta", "partial_json": piece.arguments}
+            yield self._event("content_block_delta", delta=delta)
 
     def _open_block(self, block: dict[str, Any]) -> bytes:
         self._index += 1

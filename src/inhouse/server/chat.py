@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from inhouse.client.openai_types import ChatCompletionRequest, ToolDefinition
-from inhouse.engine import Chunk, Completion, Usage
+from inhouse.engine import CallDelta, Chunk, Completion, ToolCall, Usage
 from inhouse.engine.events import Progress
 from inhouse.server import openai
 from inhouse.server.answers import Chat
@@ -103,7 +103,7 @@ class ChatEncoder:
         self._usage = bool(body.stream_options and body.stream_options.include_usage)
         self._spent: dict[int, Usage] = {}
         self._reasoning = openai.ReasoningCount()
-        self._calls = [0] * self._answers
+        self._calls: list[list[str]] = [[] for _ in range(self._answers)]  # ids, as they have begun
 
     def whole(self, completions: Sequence[Completion]) -> dict[str, Any]:
         choices = [self._choice(index, completion) for index, completion in enumerate(completions)]
@@ -131,11 +131,8 @@ class ChatEncoder:
             delta["reasoning_content"] = chunk.reasoning
         if chunk.text:
             delta["content"] = chunk.text
-        if chunk.tool_calls:
-            first = self._calls[index]
-            self._calls[index] += len(chunk.tool_calls)
-            calls = enumerate(chunk.tool_calls, first)
-            delta["tool_calls"] = [{"index": number, **openai.call_entry(call)} for number, call in calls]
+        if calls := [entry for piece in chunk.deltas if (entry := self._call(index, piece))]:
+            delta["tool_calls"] = calls
         scored = self._logprobs and chunk.logprobs
         if delta or scored:
             yield self._event(index, delta, chunk)
@@ -143,6 +140,16 @@ class ChatEncoder:
             spent = chunk.usage or Usage()
             self._spent[index] = spent
             yield self._event(index, {}, finish=chunk.finish_reason, inhouse=openai.inhouse(spent))
+
+    def _call(self, index: int, piece: CallDelta) -> dict[str, Any] | None:
+        """A piece of a call as a stream shows it: the first names it, the others go on."""
+        known = self._calls[index]
+        if piece.id not in known:
+            known.append(piece.id)
+            return {"index": len(known) - 1, **openai.call_entry(ToolCall(piece.id, piece.name, piece.arguments))}
+        if not piece.arguments:
+            return None
+        return {"index": known.index(piece.id), "function": {"arguments": piece.arguments}}
 
     def alive(self, progress: Progress | None) -> bytes:
         return openai.alive(progress)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from inhouse.client.responses_types import ResponsesRequest
-from inhouse.engine import Chunk, Completion, ToolCall, Usage
+from inhouse.engine import CallDelta, Chunk, Completion, ToolCall, Usage
 from inhouse.engine.events import Progress
 from inhouse.server import openai, response_tools
 from inhouse.server.conversation import Message
@@ -39,6 +39,7 @@ class ResponseEncoder:
         self._number = 0
         self._text = ""  # of the item that is open
         self._open = ""  # its type
+        self._written: str | None = None  # arguments of the call that is being written
         self._reasoning = openai.ReasoningCount()
         self._said: Message = {"role": "assistant", "content": ""}
         self._items: list[dict[str, Any]] = []
@@ -86,9 +87,9 @@ class ResponseEncoder:
             yield from self._grow("reasoning", chunk.reasoning)
         if chunk.text:
             yield from self._grow("message", chunk.text)
-        for call in chunk.tool_calls:
-            yield from self._close()
-            yield from self._call(call)
+        whole = {call.id: call for call in chunk.tool_calls}
+        for piece in chunk.deltas:
+            yield from self._call(piece, whole.get(piece.id))
         if chunk.finish_reason is not None:
             yield from self._close()
             yield self._finish(chunk.finish_reason, chunk.usage or Usage())
@@ -152,19 +153,49 @@ class ResponseEncoder:
         self._open = ""
         yield self._done()
 
-    def _call(self, call: ToolCall) -> Iterator[bytes]:
-        item = response_tools.item_of(call, *self._kinds.get(call.name, ("function", "")))
-        grows = _CALLS.get(item["type"])
-        yield self._added({**item, "status": "in_progress", **({grows[0]: ""} if grows else {})})
-        if grows:
+    def _call(self, piece: CallDelta, call: ToolCall | None) -> Iterator[bytes]:
+        """A piece of a call, and the call once it is whole. Other calls than a function's are shown only then."""
+        if self._written is None:
+            yield from self._close()
+            self._written = ""
+            if self._is_function(piece):
+                item = response_tools.item_of(_call_of(piece, ""), *self._kind(piece))
+                yield self._added({**item, "status": "in_progress"})
+        self._written += piece.arguments
+        if self._is_function(piece):
+            if piece.arguments:
+                yield self._event(f"{_CALLS['function_call'][1]}.delta", **self._spot(), delta=piece.arguments)
+            if piece.done:
+                yield from self._called(piece, call, self._items[-1]["id"])
+        elif piece.done:
+            item = response_tools.item_of(call or _call_of(piece, self._written), *self._kind(piece))
+            grows = _CALLS.get(item["type"])
+            yield self._added({**item, "status": "in_progress", **({grows[0]: ""} if grows else {})})
+            if grows:
+                yield self._event(f"{grows[1]}.delta", **self._spot(), delta=item[grows[0]])
+            yield from self._called(piece, call, item["id"])
+
+    def _called(self, piece: CallDelta, call: ToolCall | None, id: str) -> Iterator[bytes]:
+        """The events that end a call, whose item is the last; one that is cut off has the arguments that are whole."""
+        call = call or _call_of(piece, self._written or "")
+        self._written = None
+        item = {**response_tools.item_of(call, *self._kind(piece)), "id": id, "status": "completed"}
+        if grows := _CALLS.get(item["type"]):
             field, event = grows
-            place = {"item_id": item["id"], "output_index": len(self._items) - 1}
-            yield self._event(f"{event}.delta", **place, delta=item[field])
             told = {"name": call.name} if field == "arguments" else {}
-            yield self._event(f"{event}.done", **place, **told, **{field: item[field]})
-        self._items[-1] |= {**item, "status": "completed"}
+            yield self._event(f"{event}.done", **self._spot(), **told, **{field: item[field]})
+        self._items[-1] |= item
         self._said["tool_calls"] = [*self._said.get("tool_calls", ()), openai.call_entry(call)]
         yield self._done()
+
+    def _kind(self, piece: CallDelta) -> tuple[str, str]:
+        return self._kinds.get(piece.name, ("function", ""))
+
+    def _is_function(self, piece: CallDelta) -> bool:
+        return self._kind(piece)[0] == "function"
+
+    def _spot(self) -> dict[str, Any]:
+        return {"item_id": self._items[-1]["id"], "output_index": len(self._items) - 1}
 
     def _added(self, item: dict[str, Any]) -> bytes:
         self._items.append(item)
@@ -180,6 +211,10 @@ class ResponseEncoder:
         number = self._number
         self._number += 1
         return sse({"type": kind, "sequence_number": number, **fields}, kind)
+
+
+def _call_of(piece: CallDelta, arguments: str) -> ToolCall:
+    return ToolCall(piece.id, piece.name, arguments)
 
 
 def _format(body: ResponsesRequest) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from inhouse.tokenizer.detokenizer import Detokenizer
 from inhouse.tokenizer.output import (
     Call,
+    CallBegun,
+    CallPart,
     Dialect,
     Event,
     OutputParser,
@@ -16,6 +18,8 @@ from inhouse.tokenizer.tokenizer import Tokenizer
 
 __all__ = [
     "Call",
+    "CallBegun",
+    "CallPart",
     "ChatTemplate",
     "Detokenizer",
     "Dialect",

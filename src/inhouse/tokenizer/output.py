@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from inhouse.tokenizer.call_stream import CallStream, JsonStream, xml_stream
 from inhouse.tokenizer.calls import (
     bare_calls,
     cut_json_call,
@@ -46,12 +47,27 @@ class Call:
     arguments_json: str
 
 
-Event = Text | Reasoning | Call
+@dataclass(frozen=True)
+class CallBegun:
+    """A call of a tool is being written; pieces of its arguments follow, and last the whole call."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class CallPart:
+    """A piece of the arguments' JSON."""
+
+    text: str
+
+
+Event = Text | Reasoning | Call | CallBegun | CallPart
 
 _THINK, _END_THINK, _CALL, _END_CALL, _FUNCTION = "<think>", "</think>", "<tool_call>", "</tool_call>", "<function="
 _XML_HEAD = re.compile(r"(?:<tool_call>\s*)?<function=([^>\n]+)>\s*")
 _XML_END = re.compile(r"</function>|</tool_call>")
 _XML_LAST_END = re.compile(r"</function>\s*</tool_call>\s*\Z")
+_JSON_HEAD = re.compile(r'<tool_call>\s*\{\s*"name":\s*"([^"\\]+)",\s*"arguments":\s*')
 _AFTER_HEAD = ("<parameter=", "</function>", _END_CALL)
 _FENCE = re.compile(r"```(?:json)?[ \t]*\n\s*")
 _FENCE_BEGUN = re.compile(r"`{1,2}|```(?:j|js|jso|json)?[ \t]*")
@@ -74,7 +90,8 @@ def opens_thinking(prompt: str) -> bool:
 class OutputParser:
     """Splits one answer. `tools` (OpenAI's shape) give the values of XML calls their types and let calls without
     their outer marker be recognised; `thinking` says that the prompt has already opened the reasoning; `prefill` is the
-    answer's beginning where that was given: it is understood, but not given out again."""
+    answer's beginning where that was given: it is understood, but not given out again. `streams`: whoever draws the
+    answer keeps calls to their form, so that they may be given out as they are written."""
 
     def __init__(
         self,
@@ -83,8 +100,12 @@ class OutputParser:
         tools: Sequence[Mapping[str, Any]] | None = None,
         thinking: bool = False,
         prefill: str = "",
+        streams: bool = False,
     ) -> None:
         self._dialect = dialect
+        self._streams = False
+        self._stream: CallStream | None = None  # of the call that is being written
+        self._fed = 0  # of `_pending`: given to it
         self._schemas = schemas(tools)
         self._outside: type[Text] | type[Reasoning] = Reasoning if thinking else Text
         self._pending = ""  # not yet given out
@@ -98,6 +119,7 @@ class OutputParser:
         self._given = 0  # of what is held back: known to the caller
         self.push(prefill)
         self._given = len(self._space) + len(self._pending)
+        self._streams = streams
 
     @property
     def reasoning(self) -> bool:
@@ -195,6 +217,7 @@ class OutputParser:
             return self._no_call() if head or self._final or not _may_be_head(self._pending) else False
         name = head[1].strip()
         schema = self._schemas.get(name, {})
+        self._grow(name, head.end(), lambda: xml_stream(schema))
         for end in _XML_END.finditer(self._pending, max(head.end(), self._scanned)):
             arguments = xml_arguments(self._pending[head.end() : end.start()], schema)
             if arguments is not None:
@@ -207,7 +230,7 @@ class OutputParser:
             arguments = xml_arguments(self._pending[head.end() : last.start()], schema, lenient=True)
             if arguments is not None:
                 return self._call(name, arguments, len(self._pending), more=False)
-        if self._cut and name in self._schemas:
+        if (self._cut or self._stream is not None) and name in self._schemas:
             arguments = cut_xml_arguments(self._pending[head.end() :], schema)
             return self._call(name, arguments, len(self._pending), more=False)
         return self._no_call(whole=True)
@@ -231,6 +254,8 @@ class OutputParser:
         start = len(_CALL)
         if not _may_begin(self._pending[start:].lstrip(), ("{",)):
             return self._no_call()
+        if head := _JSON_HEAD.match(self._pending):
+            self._grow(head[1], head.end(), JsonStream)
         while (end := self._pending.find(_END_CALL, max(start, self._scanned))) >= 0:
             body = self._pending[start:end]
             if call := json_call(body):
@@ -243,7 +268,8 @@ class OutputParser:
             return False
         body = self._pending[start:]
         cut = next((at for at in range(len(body)) if _END_CALL.startswith(body[at:])), len(body))
-        call = json_call(body[:cut]) or (cut_json_call(body[:cut], self._schemas) if self._cut else None)
+        broken_off = self._cut or self._stream is not None
+        call = json_call(body[:cut]) or (cut_json_call(body[:cut], self._schemas) if broken_off else None)
         if call is not None:
             return self._call(*call, len(self._pending), more=False)
         return self._no_call(whole=True)
@@ -272,7 +298,21 @@ class OutputParser:
 
     # What the steps do.
 
+    def _grow(self, name: str, head: int, new: Callable[[], CallStream | None]) -> None:
+        """Gives out what of a call's arguments is certain. `head` is where they begin in `_pending`."""
+        if not self._streams or name not in self._schemas:
+            return
+        if self._stream is None:
+            if (stream := new()) is None:
+                return
+            self._stream, self._fed = stream, head
+            self._events.append(CallBegun(name))
+        if text := self._stream.feed(self._pending[self._fed :]):
+            self._events.append(CallPart(text))
+        self._fed = len(self._pending)
+
     def _call(self, name: str, arguments: str, end: int, *, more: bool) -> bool:
+        self._stream = None
         self._events.append(Call(name, arguments))
         self._owed = self._owed or self._outside is Reasoning
         self._outside, self._fresh = Text, True

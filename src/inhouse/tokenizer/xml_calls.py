@@ -46,13 +46,14 @@ def _read(texts: Sequence[tuple[str, str]], schema: Schema) -> dict[str, Any]:
         forms = alternatives(schema, schema) or [schema]
     except SchemaError:
         forms = [schema]
-    found = [{key: typed(text, _schema_of(key, form), schema) for key, text in texts} for form in forms]
+    found = [{key: typed(text, schema_of(key, form), schema) for key, text in texts} for form in forms]
     if len(found) == 1:
         return found[0]
     return next((arguments for arguments in found if valid(arguments, schema, schema)), found[0])
 
 
-def _schema_of(key: str, form: Schema) -> Any:
+def schema_of(key: str, form: Schema) -> Any:
+    """The schema of a parameter, of a tool's schema without references or unions at its top."""
     return form.get("properties", {}).get(key, form.get("additionalProperties", {}))
 
 
