@@ -53,16 +53,15 @@ def run(args: argparse.Namespace) -> int:
 
     with LLM(model, threads=args.threads, packed_root=packed_copies().root) as llm:
         client = InProcessClient(llm, template_flags={"enable_thinking": False})
-        kept = args.output / "baseline.jsonl"
-        baseline = measure(bugs, partial(alone, client), kept, shared, partial(tell, "alone"), stop)
-        rows = []
+        measured = {}
         for seed in args.seeds:
             kept = args.output / f"agent-seed{seed}.jsonl"
             solve = partial(with_agent, client, plan=plan, seed=seed)
             settings = {**shared, **limits, "agent_seed": seed}
-            results = measure(bugs, solve, kept, settings, partial(tell, f"seed {seed}"), stop)
-            if results:
-                rows.append(row(seed, baseline, results))
+            measured[seed] = measure(bugs, solve, kept, settings, partial(tell, f"seed {seed}"), stop)
+        kept = args.output / "baseline.jsonl"
+        baseline = measure(bugs, partial(alone, client), kept, shared, partial(tell, "alone"), stop)
+    rows = [row(seed, baseline, results) for seed, results in measured.items() if results]
     table = to_markdown(baseline, rows, {**shared, **limits})
     (args.output / "summary.md").write_text(table, encoding="utf-8")
     summary = json.dumps(to_json(baseline, rows, {**shared, **limits}), indent=2)

@@ -20,6 +20,7 @@ from inhouse.server.conversation import normalised
 from inhouse.server.errors import ApiError, bad_request
 from inhouse.server.sampling import sampling_params
 from inhouse.server.service import Service, Services, priority
+from inhouse.server.stopwatch import Stopwatch
 from inhouse.server.structured_outputs import constraint_of
 from inhouse.server.wire import sse
 
@@ -32,8 +33,9 @@ def routes(services: Services) -> APIRouter:
         """The answer to a conversation."""
         service = services.named(body.model)
         service.warn_unknown(request.url.path, body)
-        work = _work(service, body, request)
-        return await service.respond(request, work, ChatEncoder(service, body), stream=bool(body.stream))
+        work, watch = _work(service, body, request), Stopwatch()
+        encoder = ChatEncoder(service, body, watch)
+        return await service.respond(request, work, encoder, stream=bool(body.stream), watch=watch.note)
 
     return router
 
@@ -90,7 +92,8 @@ def function_tools(service: Service, tools: Sequence[ToolDefinition] | None) -> 
 class ChatEncoder:
     """Answers as chat completions."""
 
-    def __init__(self, service: Service, body: ChatCompletionRequest) -> None:
+    def __init__(self, service: Service, body: ChatCompletionRequest, watch: Stopwatch) -> None:
+        self._watch = watch
         self._tokenizer = service.model.tokenizer
         self._head = {
             "id": openai.new_id("chatcmpl-"),
@@ -107,8 +110,10 @@ class ChatEncoder:
 
     def whole(self, completions: Sequence[Completion]) -> dict[str, Any]:
         choices = [self._choice(index, completion) for index, completion in enumerate(completions)]
-        usage = openai.usage([one.usage for one in completions], openai.reasoning_tokens(completions, self._tokenizer))
-        return {**self._head, "object": "chat.completion", "choices": choices, "usage": usage}
+        spent = [one.usage for one in completions]
+        usage = openai.usage(spent, openai.reasoning_tokens(completions, self._tokenizer))
+        timings = self._watch.timings(openai.total(spent))
+        return {**self._head, "object": "chat.completion", "choices": choices, "usage": usage, "timings": timings}
 
     def _choice(self, index: int, completion: Completion) -> dict[str, Any]:
         calls = [openai.call_entry(call) for call in completion.tool_calls]
@@ -156,8 +161,12 @@ class ChatEncoder:
 
     def end(self) -> Iterator[bytes]:
         if self._usage:
-            usage = openai.usage([self._spent[index] for index in sorted(self._spent)], self._reasoning.tokens)
-            yield sse({**self._head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
+            spent = [self._spent[index] for index in sorted(self._spent)]
+            told = {
+                "usage": openai.usage(spent, self._reasoning.tokens),
+                "timings": self._watch.timings(openai.total(spent)),
+            }
+            yield sse({**self._head, "object": "chat.completion.chunk", "choices": [], **told})
         yield openai.DONE
 
     def failed(self, error: ApiError) -> Iterator[bytes]:

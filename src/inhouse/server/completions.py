@@ -23,6 +23,7 @@ from inhouse.server.errors import ApiError, bad_request
 from inhouse.server.infill import gap
 from inhouse.server.sampling import sampling_params
 from inhouse.server.service import Service, Services, priority
+from inhouse.server.stopwatch import Stopwatch
 from inhouse.server.structured_outputs import constraint_of
 from inhouse.server.wire import JsonResponse, sse
 from inhouse.tokenizer import Tokenizer
@@ -43,10 +44,11 @@ def routes(services: Services) -> APIRouter:
         service.warn_unknown(request.url.path, body)
         prompts = _prompts(body, service.model.tokenizer)
         work = _work(service, body, prompts, request)
-        encoder = TextEncoder(service, body, prompts, await _echoed(service, body, prompts))
+        watch = Stopwatch()
+        encoder = TextEncoder(service, body, prompts, await _echoed(service, body, prompts), watch)
         if body.max_tokens == 0:
             return JsonResponse(encoder.nothing())
-        return await service.respond(request, work, encoder, stream=bool(body.stream))
+        return await service.respond(request, work, encoder, stream=bool(body.stream), watch=watch.note)
 
     return router
 
@@ -114,7 +116,9 @@ class TextEncoder:
         body: CompletionRequest,
         prompts: Sequence[Prompt],
         echoed: Sequence[Sequence[TokenLogprob]],
+        watch: Stopwatch,
     ) -> None:
+        self._watch = watch
         self._tokenizer = service.model.tokenizer
         self._head = {
             "id": openai.new_id("cmpl-"),
@@ -152,7 +156,7 @@ class TextEncoder:
             )
             for index, one in enumerate(completions)
         ]
-        return {**self._head, "choices": choices, "usage": self._total([one.usage for one in completions])}
+        return {**self._head, "choices": choices, **self._told([one.usage for one in completions])}
 
     def begin(self) -> Iterator[bytes]:
         for index in range(len(self._offsets)):
@@ -173,7 +177,7 @@ class TextEncoder:
     def end(self) -> Iterator[bytes]:
         if self._usage:
             spent = [self._spent[index] for index in sorted(self._spent)]
-            yield sse({**self._head, "choices": [], "usage": self._total(spent)})
+            yield sse({**self._head, "choices": [], **self._told(spent)})
         yield openai.DONE
 
     def failed(self, error: ApiError) -> Iterator[bytes]:
@@ -184,6 +188,9 @@ class TextEncoder:
 
     def _prompt(self, index: int) -> Sequence[TokenLogprob]:
         return self._echoed[index // self._answers]
+
+    def _told(self, spent: Sequence[Usage]) -> dict[str, Any]:
+        return {"usage": self._total(spent), "timings": self._watch.timings(openai.total(spent))}
 
     def _total(self, spent: Sequence[Usage]) -> dict[str, Any]:
         """Every prompt counts once, however many answers it has."""

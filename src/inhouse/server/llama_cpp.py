@@ -149,22 +149,8 @@ class NativeEncoder:
             "truncated": False,
             "stop_type": "word" if stop else _STOP_TYPES.get(reason, "eos"),
             "stopping_word": stop or "",
-            "timings": self._timings(usage),
+            "timings": self._watch.timings(usage),
         }
-
-    def _timings(self, usage: Usage) -> dict[str, float]:
-        read = usage.prompt_tokens - usage.cached_tokens
-        out: dict[str, float] = {"cache_n": usage.cached_tokens}
-        written = usage.completion_tokens
-        parts = (("prompt", read, self._watch.prompt_seconds), ("predicted", written, self._watch.answer_seconds))
-        for name, count, seconds in parts:
-            out |= {
-                f"{name}_n": count,
-                f"{name}_ms": round(1000 * seconds, 3),
-                f"{name}_per_token_ms": round(1000 * seconds / count, 3) if count else 0.0,
-                f"{name}_per_second": round(count / seconds, 3) if seconds else 0.0,
-            }
-        return out
 
     def _scores(self, entries: Sequence[TokenLogprob]) -> dict[str, Any]:
         if not self._probabilities or not entries:

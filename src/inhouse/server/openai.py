@@ -123,16 +123,21 @@ def thinks(effort: str | None) -> bool | None:
 
 
 def usage(spent: Sequence[Usage], reasoning_tokens: int) -> dict[str, Any]:
-    """Tokens of all answers to one prompt, which counts once."""
-    prompt = spent[0].prompt_tokens if spent else 0
-    completion = sum(one.completion_tokens for one in spent)
+    """Tokens of all answers to one prompt, as the API tells them."""
+    one = total(spent)
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": spent[0].cached_tokens if spent else 0},
+        "prompt_tokens": one.prompt_tokens,
+        "completion_tokens": one.completion_tokens,
+        "total_tokens": one.prompt_tokens + one.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": one.cached_tokens},
         "completion_tokens_details": {"reasoning_tokens": reasoning_tokens},
     }
+
+
+def total(spent: Sequence[Usage]) -> Usage:
+    """Tokens of all answers to one prompt, which counts once."""
+    first = spent[0] if spent else Usage()
+    return Usage(first.prompt_tokens, first.cached_tokens, sum(one.completion_tokens for one in spent))
 
 
 def call_entry(call: ToolCall) -> dict[str, Any]:
