@@ -13,7 +13,7 @@ from schedule_kit import LONG, Owner, generation, greedy, scheduler
 from inhouse import SamplingParams
 from inhouse.engine.cache import PrefixCache
 from inhouse.engine.constraints import Constraint
-from inhouse.engine.events import Event, Progress
+from inhouse.engine.events import Event, Progress, Queued
 from inhouse.engine.loops import EVERY, TIMES, TOKENS, goes_round
 from inhouse.engine.marks import NEAR, SPACING, places
 from inhouse.engine.runner import F32, ModelRunner, Work
@@ -301,3 +301,24 @@ def test_reasoning_comes_to_an_end() -> None:
     assert short.finish_reason == "stop"
     none = llm.chat([{"role": "user", "content": "a"}], SamplingParams(reasoning_budget=20), template_flags=flags)
     assert none.reasoning == free.reasoning
+
+
+def test_who_waits_is_told_how_many_are_before(attention: CausalLM) -> None:
+    turns = scheduler(attention, active=1)
+    owners = [Owner() for _ in range(4)]
+    requests = [generation([3, 1, 4 + number], owner, 3) for number, owner in enumerate(owners)]
+    turns.add(requests[0])
+    assert turns.step()
+    for request in requests[1:]:
+        turns.add(request)
+
+    def places(owner: Owner) -> list[int]:
+        return [event.ahead for event in owner.events if isinstance(event, Queued)]
+
+    assert [places(owner) for owner in owners] == [[], [0], [1], [2]]
+    turns.cancel(requests[2])
+    while turns.step():
+        pass
+    assert places(owners[3]) == [2, 1, 0]
+    assert places(owners[1]) == [0]
+    assert all(owner.reason == ("cancelled" if owner is owners[2] else "length") for owner in owners)

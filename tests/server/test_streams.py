@@ -10,6 +10,10 @@ from http.client import HTTPConnection
 import httpx2
 import pytest
 from live import Serve
+from stage import Stage, playing
+
+from inhouse.engine import Chunk, Usage
+from inhouse.engine.events import Progress, Queued
 
 BODIES = {
     "/v1/chat/completions": lambda text: {"messages": [{"role": "user", "content": text}]},
@@ -41,6 +45,22 @@ def test_a_stream_is_events_and_comments(says: Serve, path: str) -> None:
     data = [json.loads(line[6:]) for line in lines if line.startswith("data: ") and line != "data: [DONE]"]
     assert data
     assert all(line == "" or line.startswith(("data: ", "event: ", ": inhouse ")) for line in lines)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_who_waits_is_told_its_place(path: str) -> None:
+    stage = Stage()
+    stage.answers = [[Queued(2), Queued(0), Progress(0, 40), Chunk("So.", finish_reason="stop", usage=Usage(40, 0, 1))]]
+    with playing(stage) as url:
+        answer = httpx2.post(url + path, json={**BODIES[path]("Hi"), "stream": True})
+    lines = answer.text.splitlines()
+    told = [json.loads(line[10:]) for line in lines if line.startswith(": inhouse ")]
+    assert [each["queue"]["ahead"] for each in told if "queue" in each] == [2, 0]
+    data = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    prompts = [(each.get("inhouse") or {}).get("prompt") for each in (*told, *data)] + [
+        each.get("prompt") for each in told
+    ]
+    assert {"done": 0, "total": 40} in prompts
 
 
 def test_progress_is_told_while_a_prompt_is_read(says: Serve) -> None:

@@ -20,11 +20,19 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Queued:
+    """The request waits until `ahead` others before it, and one of those that are being answered, are done."""
+
+    ahead: int
+
+
+@dataclass(frozen=True)
 class Failure:
     """The request came to nothing."""
 
     error: Exception
 
 
-Event: TypeAlias = Chunk | Progress | Failure
+Waiting: TypeAlias = Progress | Queued  # what comes before an answer begins
+Event: TypeAlias = Chunk | Waiting | Failure
 OnEvent: TypeAlias = Callable[[Event], None]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from inhouse.engine.cache import PrefixCache, Restore
 from inhouse.engine.completion import Chunk, FinishReason, TokenLogprob, Usage
-from inhouse.engine.events import Event, Failure, OnEvent, Priority, Progress
+from inhouse.engine.events import Event, Failure, OnEvent, Priority, Progress, Queued
 from inhouse.engine.guide import Guide
 from inhouse.engine.loops import EVERY, goes_round
 from inhouse.engine.params import SamplingParams
@@ -66,6 +66,7 @@ class Generation:
         self._sampler: Sampler | None = None
         self._called = False
         self._thought = 0  # tokens of reasoning
+        self._ahead: int | None = None  # others in the queue, when last told
 
     @property
     def ready(self) -> bool:
@@ -90,6 +91,12 @@ class Generation:
     def reading(self) -> bool:
         """Whether a part of the prompt is still to be computed."""
         return not self.finished and self.computed < len(self.request.prompt)
+
+    def queued(self, ahead: int) -> None:
+        """Tells the owner how many wait before it, where that is news."""
+        if ahead != self._ahead:
+            self._ahead = ahead
+            self.tell(Queued(ahead))
 
     def restore(self, cache: PrefixCache, seconds: float) -> bool:
         """Takes what the cache knows, for about that long; whether all of it is there."""

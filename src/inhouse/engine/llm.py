@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from inhouse.engine.completion import Chunk, Completion, collect
 from inhouse.engine.constraints import Constraint
-from inhouse.engine.events import Event, Failure, OnEvent
+from inhouse.engine.events import Event, Failure, OnEvent, Queued
 from inhouse.engine.events import Progress as EngineProgress
 from inhouse.engine.generation import Request
 from inhouse.engine.open import open_engine
@@ -248,6 +248,8 @@ def _next_chunk(
             case EngineProgress():
                 if progress is not None:
                     progress(event.done, event.total)
+            case Queued():
+                continue
             case Failure():
                 raise event.error
             case Chunk():

@@ -98,7 +98,9 @@ class Scheduler:
 
     def add(self, generation: Generation) -> None:
         """Takes on a request."""
-        self._lanes[generation.request.priority].waiting.append(generation)
+        lane = self._lanes[generation.request.priority]
+        lane.waiting.append(generation)
+        self._tell_places(lane)
 
     def cancel(self, generation: Generation) -> None:
         """Ends a request; its owner is told at once, though the pass that it is in may go on."""
@@ -141,6 +143,7 @@ class Scheduler:
         background = priority == "background"
         self._advance(lane, self._arrivals if background else lambda: False)
         self._collect(lane)
+        self._tell_places(lane)
         self._spent[priority] += time.monotonic() - begun
         return True
 
@@ -162,6 +165,12 @@ class Scheduler:
         """Lets those in who waited longest, as far as there is room."""
         while self._admissible(lane):
             lane.active.append(lane.waiting.popleft())
+
+    def _tell_places(self, lane: _Lane) -> None:
+        """Tells those who wait how many are before them; not if the first can be let in at once."""
+        if lane.waiting and not self._admissible(lane):
+            for place, member in enumerate(lane.waiting):
+                member.queued(place)
 
     def _admissible(self, lane: _Lane) -> bool:
         """Whether there is room for the one who waited longest. Those who rest take none."""

@@ -18,7 +18,7 @@ from starlette.types import Receive
 from inhouse.engine import Chunk, Completion, SamplingParams
 from inhouse.engine.completion import collect
 from inhouse.engine.constraints import Constraint
-from inhouse.engine.events import Event, Failure, OnEvent, Priority, Progress
+from inhouse.engine.events import Event, Failure, OnEvent, Priority, Waiting
 from inhouse.errors import ContextLengthError
 from inhouse.server.engine import ServingEngine, Ticket
 from inhouse.server.errors import ApiError, from_engine
@@ -116,7 +116,7 @@ class Answers:
         except RuntimeError:  # the loop is closed: the server is gone, and with it whoever listened
             _LOG.debug("an event came after the server's end")
 
-    async def events(self, quiet: float | None = None) -> AsyncGenerator[tuple[int, Chunk | Progress] | None]:
+    async def events(self, quiet: float | None = None) -> AsyncGenerator[tuple[int, Chunk | Waiting] | None]:
         """Events with the number of their answer, until all are finished; None after `quiet` seconds without any.
 
         Raises ApiError when an answer fails.

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inhouse.engine import CallDelta, Chunk, Completion, ToolCall, Usage
-from inhouse.engine.events import Progress
+from inhouse.engine.events import Progress, Waiting
 from inhouse.server.errors import ApiError
-from inhouse.server.openai import new_id
+from inhouse.server.openai import new_id, told
 from inhouse.server.service import Service
 from inhouse.server.wire import sse, sse_comment
 
@@ -68,15 +68,13 @@ class BlockEncoder:
             told = {"delta": _ending(chunk.finish_reason, chunk.stop), "usage": _usage(chunk.usage or Usage())}
             yield sse({"type": "message_delta", **told, **_truth(chunk.finish_reason)}, "message_delta")
 
-    def alive(self, progress: Progress | None) -> bytes:
+    def alive(self, waiting: Waiting | None) -> bytes:
         if self._begun:
             return sse({"type": "ping"}, "ping")
-        if progress is None:
-            return sse_comment({})
-        self._prompt = Usage(progress.total, progress.done)  # what is done at first was in the cache
-        start = b"".join(self._start())
-        told = {"prompt": {"done": progress.done, "total": progress.total}}
-        return start + sse({"type": "ping", "inhouse": told}, "ping")
+        if not isinstance(waiting, Progress):
+            return sse_comment(told(waiting))
+        self._prompt = Usage(waiting.total, waiting.done)  # what is done at first was in the cache
+        return b"".join(self._start()) + sse({"type": "ping", "inhouse": told(waiting)}, "ping")
 
     def end(self) -> Iterator[bytes]:
         yield sse({"type": "message_stop"}, "message_stop")

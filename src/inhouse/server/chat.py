@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from inhouse.client.openai_types import ChatCompletionRequest, ToolDefinition
 from inhouse.engine import CallDelta, Chunk, Completion, ToolCall, Usage
-from inhouse.engine.events import Progress
+from inhouse.engine.events import Waiting
 from inhouse.server import openai
 from inhouse.server.answers import Chat
 from inhouse.server.choices import choice
@@ -156,8 +156,8 @@ class ChatEncoder:
             return None
         return {"index": known.index(piece.id), "function": {"arguments": piece.arguments}}
 
-    def alive(self, progress: Progress | None) -> bytes:
-        return openai.alive(progress)
+    def alive(self, waiting: Waiting | None) -> bytes:
+        return openai.alive(waiting)
 
     def end(self) -> Iterator[bytes]:
         if self._usage:

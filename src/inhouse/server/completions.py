@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from inhouse.client.openai_types import CompletionRequest
 from inhouse.engine import Chunk, Completion, SamplingParams, TokenLogprob, Usage
-from inhouse.engine.events import Progress
+from inhouse.engine.events import Waiting
 from inhouse.errors import ParameterError
 from inhouse.server import openai
 from inhouse.server.answers import Continuation
@@ -171,8 +171,8 @@ class TextEncoder:
             self._spent[index] = spent = chunk.usage or Usage()
             yield self._event(index, "", chunk.finish_reason, inhouse=openai.inhouse(spent))
 
-    def alive(self, progress: Progress | None) -> bytes:
-        return openai.alive(progress)
+    def alive(self, waiting: Waiting | None) -> bytes:
+        return openai.alive(waiting)
 
     def end(self) -> Iterator[bytes]:
         if self._usage:

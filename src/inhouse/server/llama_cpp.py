@@ -11,7 +11,7 @@ from starlette.responses import Response
 from inhouse.client.llama_cpp_types import InfillRequest, NativeFields, NativeRequest
 from inhouse.engine import Chunk, Completion, SamplingParams, TokenLogprob, Usage
 from inhouse.engine.constraints import Constraint
-from inhouse.engine.events import Progress
+from inhouse.engine.events import Waiting
 from inhouse.engine.gbnf import lark_of_gbnf
 from inhouse.server import openai
 from inhouse.server.answers import Continuation
@@ -123,8 +123,8 @@ class NativeEncoder:
         if chunk.finish_reason is not None:
             yield sse({**self._last("", chunk.finish_reason, chunk.usage or Usage(), chunk.stop), "tokens": []})
 
-    def alive(self, progress: Progress | None) -> bytes:
-        return openai.alive(progress)
+    def alive(self, waiting: Waiting | None) -> bytes:
+        return openai.alive(waiting)
 
     def end(self) -> Iterator[bytes]:
         return iter(())

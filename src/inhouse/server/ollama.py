@@ -19,7 +19,7 @@ from inhouse.client.ollama_types import (
 )
 from inhouse.engine import Chunk, Completion, ToolCall, Usage
 from inhouse.engine.constraints import Constraint
-from inhouse.engine.events import Progress
+from inhouse.engine.events import Waiting
 from inhouse.server import openai
 from inhouse.server.answers import Chat, Continuation, Work
 from inhouse.server.chat import function_tools
@@ -248,7 +248,7 @@ class LineEncoder:
         if chunk.finish_reason is not None:
             yield self._line({**self._object(self._said("")), **self._ending(chunk.finish_reason, chunk.usage)})
 
-    def alive(self, progress: Progress | None) -> bytes:
+    def alive(self, waiting: Waiting | None) -> bytes:
         return b""  # clients read every line as an object
 
     def end(self) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from typing import Any
 from inhouse.client.openai_types import ChatMessage
 from inhouse.engine import Chunk, Completion, TokenLogprob, ToolCall, Usage
 from inhouse.engine.constraints import Constraint
-from inhouse.engine.events import Progress
+from inhouse.engine.events import Progress, Queued, Waiting
 from inhouse.server.choices import Choice
 from inhouse.server.contents import text_of
 from inhouse.server.conversation import Message
@@ -168,9 +168,19 @@ def stops(given: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(text for text in ((given,) if isinstance(given, str) else given or ()) if text)
 
 
-def alive(progress: Progress | None) -> bytes:
+def alive(waiting: Waiting | None) -> bytes:
     """A comment in a stream: readers of events skip it, those who look see how far the prompt is read."""
-    return sse_comment({"prompt": {"done": progress.done, "total": progress.total}} if progress else {})
+    return sse_comment(told(waiting))
+
+
+def told(waiting: Waiting | None) -> dict[str, Any]:
+    """How long the answer is still to come, in our own words."""
+    match waiting:
+        case Progress():
+            return {"prompt": {"done": waiting.done, "total": waiting.total}}
+        case Queued():
+            return {"queue": {"ahead": waiting.ahead}}
+    return {}
 
 
 def error_event(error: ApiError) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 
 from inhouse.client.responses_types import ResponsesRequest
 from inhouse.engine import CallDelta, Chunk, Completion, ToolCall, Usage
-from inhouse.engine.events import Progress
+from inhouse.engine.events import Waiting
 from inhouse.server import openai, response_tools
 from inhouse.server.conversation import Message
 from inhouse.server.errors import ApiError
@@ -94,8 +94,8 @@ class ResponseEncoder:
             yield from self._close()
             yield self._finish(chunk.finish_reason, chunk.usage or Usage())
 
-    def alive(self, progress: Progress | None) -> bytes:
-        return openai.alive(progress)
+    def alive(self, waiting: Waiting | None) -> bytes:
+        return openai.alive(waiting)
 
     def end(self) -> Iterator[bytes]:
         return iter(())

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from inhouse.engine import Chunk, Completion
-from inhouse.engine.events import Progress
+from inhouse.engine.events import Progress, Queued, Waiting
 from inhouse.server.answers import Answers, disconnected
 from inhouse.server.errors import ApiError
 
@@ -36,7 +36,7 @@ class Encoder(Protocol):
     def chunk(self, index: int, chunk: Chunk) -> Iterator[bytes]:
         """The events of a piece of answer number `index`; may be none."""
 
-    def alive(self, progress: Progress | None) -> bytes:
+    def alive(self, waiting: Waiting | None) -> bytes:
         """A sign of life."""
 
     def end(self) -> Iterator[bytes]:
@@ -88,7 +88,8 @@ class EventStream(Response):
                 async for item in items:
                     now = time.monotonic()
                     if data := self._data(item, now - last):
-                        last = now
+                        if item is None or not isinstance(item[1], Queued):  # a place in the queue is told at once
+                            last = now
                         yield data
             for data in encoder.end():
                 yield data
@@ -96,11 +97,13 @@ class EventStream(Response):
             for data in encoder.failed(error):
                 yield data
 
-    def _data(self, item: tuple[int, Chunk | Progress] | None, silent: float) -> bytes:
+    def _data(self, item: tuple[int, Chunk | Waiting] | None, silent: float) -> bytes:
         """What to send of an event, after so many seconds of silence."""
         if item is None:
             return self._encoder.alive(None)
         index, event = item
+        if isinstance(event, Queued):
+            return self._encoder.alive(event)
         if isinstance(event, Progress):
             return self._encoder.alive(event) if silent >= _PROGRESS_SECONDS else b""
         data = b"".join(self._encoder.chunk(index, event))
