@@ -55,6 +55,7 @@ def test_json_tools(capsys: pytest.CaptureFixture[str]) -> None:
 def test_yaml_tools(capsys: pytest.CaptureFixture[str]) -> None:
     aider = yaml.safe_load(printed(capsys, "aider"))
     assert (aider["model"], aider["openai-api-base"]) == ("openai/starter", f"{BASE}/v1")
+    assert aider["max-chat-history-tokens"] == 8192
     config = yaml.safe_load(printed(capsys, "continue"))
     assert {"name", "version", "schema", "models"} <= config.keys()
     assert (config["models"][0]["apiBase"], config["models"][0]["model"]) == (f"{BASE}/v1", "starter")

@@ -219,7 +219,9 @@ def _without_ours(lines: list[str], indent: str) -> list[str]:
 def _aider(target: Target) -> dict[str, str]:
     values = {"model": f"openai/{target.model}", "weak-model": f"openai/{target.model}",
               "openai-api-base": target.openai, "openai-api-key": target.key}  # fmt: skip
-    return {name: f" {json.dumps(value)}" for name, value in values.items()} | {"show-model-warnings": " false"}
+    history = {"max-chat-history-tokens": f" {target.context // 4}"}  # beyond which aider sums up what was said
+    quoted = {name: f" {json.dumps(value)}" for name, value in values.items()}
+    return quoted | history | {"show-model-warnings": " false"}
 
 
 def _autogpt(target: Target) -> dict[str, str]:
