@@ -9,6 +9,7 @@ from queue import Queue
 from typing import Any
 
 import anthropic
+import httpx2
 import openai
 
 from inhouse import LLM
@@ -21,6 +22,13 @@ from inhouse.server.settings import Settings
 Serve = Callable[..., str]
 Client = Callable[..., openai.OpenAI]
 Claude = Callable[..., anthropic.Anthropic]
+
+
+def ask(url: str, path: str, **body: Any) -> Any:
+    """What a server answers to a body."""
+    answer = httpx2.post(f"{url}{path}", json=body, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from live import Serve
+from live import Serve, ask
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
@@ -17,12 +17,6 @@ HELLO = [{"role": "user", "content": "Hello"}]
 @pytest.fixture
 def good(says: Serve) -> str:
     return says("Good", " day", "!!")
-
-
-def ask(url: str, path: str, **body: Any) -> Any:
-    answer = httpx2.post(f"{url}{path}", json=body, timeout=60)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
 
 
 def test_the_same_without_the_version(good: str) -> None:

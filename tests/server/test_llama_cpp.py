@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from live import Serve, serving
+from live import Serve, ask, serving
 from parrot import parrot
 
 MARKS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|repo_name|>", "<|file_sep|>")
@@ -16,12 +16,6 @@ MARKS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|repo_name|>", 
 @pytest.fixture
 def good(says: Serve) -> str:
     return says("Good", " day", "!!")
-
-
-def ask(url: str, path: str, **body: Any) -> Any:
-    answer = httpx2.post(f"{url}{path}", json=body, timeout=60)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
 
 
 def events(url: str, path: str, **body: Any) -> list[Any]:
