@@ -1,9 +1,10 @@
 #!/bin/sh
-# Real tools against a real server: aider edits a file in a repository, Qwen Code and opencode call a tool.
+# Real tools against a real server: aider edits a file in a repository, Qwen Code, opencode, Claude Code and Codex call a tool.
 # usage: scripts/real_tools.sh [URL] [MODEL]      with `inhouse serve` running at URL (default http://127.0.0.1:8080).
-# Needs aider, qwen and opencode on the path, each where it is to be tried:
+# Needs aider, qwen, opencode, claude and codex on the path, each where it is to be tried:
 #   pip install aider-chat          (in an environment of its own)
-#   npm install @qwen-code/qwen-code opencode-ai
+#   npm install @qwen-code/qwen-code opencode-ai @anthropic-ai/claude-code @openai/codex
+# The Python clients of the APIs are tried by scripts/real_clients.py.
 # Each works in a folder and with a home of its own, so that no configuration of yours is read or changed.
 set -eu
 url=${1:-http://127.0.0.1:8080}
@@ -70,5 +71,35 @@ CONFIG
   grep -o '"tool":"[a-z_]*"' "$top/opencode.jsonl" | sort | uniq -c
   tail -c 600 "$top/opencode.jsonl"; echo
   verdict opencode "$code"
+fi
+
+if command -v claude >/dev/null; then
+  workplace claude-code
+  code=1
+  for attempt in 1 2 3; do
+    HOME="$top/claude-code/home" DISABLE_TELEMETRY=1 timeout 600 claude -p --model "$model" --tools Read \
+      --dangerously-skip-permissions --max-turns 4 --output-format stream-json --verbose \
+      --system-prompt "You are a coding assistant. Use the tools. The repository is $PWD." \
+      "Read the file $PWD/greet.py with your Read tool and say which function is in it." </dev/null > "$top/claude.jsonl" || true
+    grep -q '"type":"tool_use"' "$top/claude.jsonl" && code=0 && break
+    echo "attempt $attempt: no tool was called"
+  done
+  grep -o '"type":"tool_use"[^}]*}' "$top/claude.jsonl" | head -3
+  tail -c 600 "$top/claude.jsonl"; echo
+  verdict claude-code "$code"
+fi
+
+if command -v codex >/dev/null; then
+  workplace codex
+  code=1
+  for attempt in 1 2 3; do
+    HOME="$top/codex/home" CODEX_HOME="$top/codex/home/.codex" timeout 600 codex exec --json --skip-git-repo-check \
+      --dangerously-bypass-approvals-and-sandbox "Print the file greet.py with your shell tool and say which function is in it." \
+      </dev/null > "$top/codex.jsonl" || true
+    grep -q '"type":"command_execution"' "$top/codex.jsonl" && code=0 && break
+    echo "attempt $attempt: no tool was called"
+  done
+  tail -c 600 "$top/codex.jsonl"; echo
+  verdict codex "$code"
 fi
 exit "$failed"
