@@ -20,6 +20,7 @@ from inhouse.agent.tools.base import AgentTool
 from inhouse.client.scripted import Line, ScriptedClient
 from inhouse.client.types import Answer, Message, ToolCall, Usage
 from inhouse.workspace import Unconfined
+from needed import git_program
 
 PROGRAM = "def total(prices):\n    result = 0\n    for price in prices:\n        result -= price\n    return result\n"
 TEST = """\
@@ -61,7 +62,7 @@ def shop(folder: Path, *, git: bool = True) -> Path:
     (root / "test_shop.py").write_text(TEST)
     (root / ".gitignore").write_text("ignored/\n*.log\n")
     if git:
-        run = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+        run = [git_program(), "-c", "user.name=t", "-c", "user.email=t@t"]
         subprocess.run([*run, "init", "-q", "-b", "main"], cwd=root, check=True)
         subprocess.run([*run, "add", "-A"], cwd=root, check=True)
         subprocess.run([*run, "commit", "-qm", "A shop"], cwd=root, check=True)

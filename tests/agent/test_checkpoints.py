@@ -13,11 +13,14 @@ from inhouse.agent.commands import answer
 from inhouse.agent.session import Session
 from inhouse.agent.steps import Changed
 from inhouse.workspace.shadow import Change, Shadow
+from needed import git_program
 
 
 def git(root: Path, *arguments: str) -> str:
     safe = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "protocol.file.allow=always"]
-    return subprocess.run(["git", *safe, *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [git_program(), *safe, *arguments], cwd=root, check=True, capture_output=True, text=True
+    ).stdout
 
 
 @pytest.fixture

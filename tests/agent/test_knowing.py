@@ -15,6 +15,7 @@ from inhouse.agent.session import Session
 from inhouse.agent.steps import Warned
 from inhouse.workspace import Unconfined
 from inhouse.workspace.overview import map_tokens, mentioned, overview
+from needed import git_program
 
 HEAD = "The definitions that most of the code leans on"
 
@@ -146,5 +147,7 @@ class TestSymbols:
         one.turn()
         one.close()
         assert [path.suffix for path in maps.iterdir()] == [".sqlite"]
-        changed = subprocess.run(["git", "status", "--short"], cwd=root, capture_output=True, text=True, check=True)
+        changed = subprocess.run(
+            [git_program(), "status", "--short"], cwd=root, capture_output=True, text=True, check=True
+        )
         assert "sqlite" not in changed.stdout

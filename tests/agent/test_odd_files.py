@@ -22,6 +22,7 @@ from inhouse.agent.tools.view import search_tool, view_tool
 from inhouse.errors import InhouseError
 from inhouse.workspace import Unconfined, files
 from inhouse.workspace.checkout import Checkout, apply
+from needed import git_program
 
 UTF8, UTF16, UTF16_BE, UTF32 = b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\xff\xfe\0\0"
 Use = Callable[..., str]
@@ -289,7 +290,7 @@ def test_symbols_have_the_lines_of_view(tmp_path: Path, use: Use) -> None:
 
 
 def test_what_git_reads_otherwise_is_found_among_many_files_too(tmp_path: Path, use: Use) -> None:
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    subprocess.run([git_program(), "init", "-q", tmp_path], check=True)
     for number in range(250):
         (tmp_path / f"m{number:03}.txt").write_text("hay\n")
     (tmp_path / "bom.py").write_bytes(UTF8 + b"needle = 1\n")

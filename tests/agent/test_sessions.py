@@ -17,6 +17,7 @@ from inhouse.agent.session import Session, find, read, sessions
 from inhouse.agent.state import INTERRUPTED, state_of
 from inhouse.errors import WorkspaceError
 from inhouse.workspace.shadow import Shadow
+from needed import git_program
 
 STEPS = [do("view", path="shop.py"), do("str_replace", **REPAIR), do("bash", command="echo x > made"), FINISH, FINISH]
 
@@ -184,7 +185,11 @@ class TestUndo:
     def test_the_users_git_is_never_touched(self, bench: MakeBench, root: Path) -> None:
         def state() -> str:
             return subprocess.run(
-                ["git", "status", "--porcelain=v2", "--branch"], cwd=root, capture_output=True, text=True, check=True
+                [git_program(), "status", "--porcelain=v2", "--branch"],
+                cwd=root,
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout
 
         before, index = state(), (root / ".git" / "index").read_bytes()

@@ -11,6 +11,7 @@ import pytest
 from command_line import Inhouse, Terminal
 from confined import needs_sandbox
 
+from needed import git_program
 from scripted_server import Server
 
 
@@ -19,7 +20,7 @@ def repo(tmp_path: Path) -> Path:
     root = tmp_path / "repo"
     root.mkdir()
     (root / "app.py").write_text("x = 1\n")
-    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    subprocess.run([git_program(), "init", "-q"], cwd=root, check=True)
     return root
 
 

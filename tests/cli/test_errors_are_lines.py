@@ -18,6 +18,7 @@ import pytest
 from command_line import Inhouse
 from confined import needs_sandbox
 
+from needed import git_program
 from scripted_server import Server
 
 SECRET = "a-word-of-the-request-alone"
@@ -66,7 +67,7 @@ def repo(tmp_path: Path) -> Path:
     root = tmp_path / "repo"
     root.mkdir()
     (root / "app.py").write_text("x = 1\n")
-    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    subprocess.run([git_program(), "init", "-q"], cwd=root, check=True)
     return root
 
 
@@ -207,7 +208,7 @@ class TestNamesInAnyBytes:
         root = tmp_path / NAME
         root.mkdir()
         (root / os.fsdecode(b"caf\xe9.py")).write_text("x = 1\n")
-        subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+        subprocess.run([git_program(), "init", "-q"], cwd=root, check=True)
         server = Server(("bash", {"command": "ls"}), "Done.")
         done = inhouse("agent", "--json", "--repo", root, "--url", server.url, f"Look at {NAME}.")
         server.close()

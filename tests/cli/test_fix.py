@@ -20,6 +20,7 @@ from inhouse.cli import fix as module
 from inhouse.errors import WorkspaceError
 from inhouse.repair import RepairResult
 from inhouse.workspace.confinement.launcher import landlock_abi
+from needed import git_program
 from scripted_server import Server
 
 pytestmark = needs_sandbox
@@ -161,7 +162,7 @@ def test_no_sandbox_is_said_and_never_passed_over(environment: dict[str, str], r
 def test_where_namespaces_are_refused_tests_run_under_landlock(
     environment: dict[str, str], repository: Path, tiny: Path
 ) -> None:
-    subprocess.run(["git", "init", "-q", str(repository)], check=True)
+    subprocess.run([git_program(), "init", "-q", str(repository)], check=True)
     machine = [sys.executable, refusing.__file__, "namespaces", "--"]
     args = ("fix", "--repo", repository, "one is 2", "--model", tiny, "--attempts", 1, "--yes")
     command = [*machine, sys.executable, "-m", "inhouse", *map(str, args), "--test", "python3 -m unittest"]

@@ -14,6 +14,7 @@ from inhouse.cli import grants
 from inhouse.errors import ParameterError
 from inhouse.workspace.toolchains import UserEnvironment
 from inhouse.workspace.toolchains.grants import checked
+from needed import git_program
 from scripted_server import Server
 
 needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
@@ -24,7 +25,7 @@ def repo(tmp_path: Path) -> Path:
     root = tmp_path / "repo"
     root.mkdir()
     (root / "app.py").write_text("x = 1\n")
-    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    subprocess.run([git_program(), "init", "-q"], cwd=root, check=True)
     return root
 
 

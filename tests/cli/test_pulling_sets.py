@@ -17,6 +17,7 @@ from pyarrow import parquet
 
 from fake_hub import FakeHub
 from inhouse.evals.swebench import load_instances
+from needed import git_program
 
 SET = "data/test-00000-of-00001.parquet"
 ROWS = [
@@ -137,7 +138,7 @@ def test_clones_that_are_missing_are_named_with_their_command_and_made_on_demand
     """git is told, as a user might, that GitHub's repositories are found elsewhere."""
     there, clones = tmp_path / "there", tmp_path / "my clones"
     (tmp_path / ".gitconfig").write_text(f'[url "file://{there}/"]\n\tinsteadOf = https://github.com/\n')
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    git = [git_program(), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "-q", there / "acme" / "slug"], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], cwd=there / "acme" / "slug", check=True)
     pull = ("pull", "swe-bench-verified", "--repos", clones)

@@ -37,6 +37,7 @@ from inhouse.evals.projects.seeding import Bug, program, seed_bugs
 from inhouse.evals.projects.suites import Outcome, python, read_go, read_tap, read_unittest, run_suite
 from inhouse.evals.records import Records
 from inhouse.evals.tree_mutations import faults, is_sound, places
+from needed import git_program
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOG = ROOT / "benchmarks" / "projects" / "projects.json"
@@ -365,9 +366,11 @@ class TestJudge:
     def test_the_repair_works_on_a_repository_that_holds_the_fault(self, prepared: Prepared, tmp_path: Path) -> None:
         def fix(root: Path, bug: Bug) -> Ended:
             assert (root / bug.path).read_text() == bug.text
-            log = subprocess.run(["git", "log", "--oneline", "--all"], cwd=root, capture_output=True, check=True)
+            log = subprocess.run(
+                [git_program(), "log", "--oneline", "--all"], cwd=root, capture_output=True, check=True
+            )
             assert len(log.stdout.splitlines()) == 1  # the released text is nowhere in it
-            status = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, check=True)
+            status = subprocess.run([git_program(), "status", "--porcelain"], cwd=root, capture_output=True, check=True)
             assert not status.stdout
             events = [{"event": "located", "suspects": ["stock/counting.py::total", "stock/counting.py::missing"]}]
             return ended("verified", "the tests pass", diff_of(bug.text, bug.right), list(events))

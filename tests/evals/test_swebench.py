@@ -17,6 +17,7 @@ from inhouse.cli.swebench_solvers import solver
 from inhouse.errors import ParameterError
 from inhouse.evals.swebench import grade, load_instances, prepare
 from inhouse.weights.synthetic import synthesize
+from needed import git_program
 from scripted_server import Server
 
 pytestmark = needs_sandbox
@@ -45,7 +46,9 @@ BUGS = {
 
 def git(folder: Path, *arguments: str) -> str:
     names = ("-c", "user.name=a", "-c", "user.email=a@b")
-    return subprocess.run(["git", *names, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [git_program(), *names, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout
 
 
 def record(folder: Path, name: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from inhouse.client.types import ChatRequest, Message, Scorer
 from inhouse.repair import Event, RepairOptions, RepairResult, repair
 from inhouse.repair.events import Drafted, Tried
 from inhouse.workspace.toolchains import UserEnvironment
+from needed import git_program
 
 OURS = UserEnvironment(pythons=(Path(sys.executable),))  # whose programs run the tests
 PROGRAM = """\
@@ -75,7 +76,7 @@ class Repository:
         (self.root / path).write_text(text)
 
     def git(self, *arguments: str) -> str:
-        command = ["git", "-c", "user.name=t", "-c", "user.email=t@t", *arguments]
+        command = [git_program(), "-c", "user.name=t", "-c", "user.email=t@t", *arguments]
         return subprocess.run(command, cwd=self.root, check=True, capture_output=True, text=True).stdout
 
     def snapshot(self) -> dict[str, bytes]:

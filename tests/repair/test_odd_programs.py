@@ -11,6 +11,7 @@ from shop import RIGHT, TESTS, Repository, text_of
 from inhouse.repair.line_edits import changed
 from inhouse.repair.localise import Suspect
 from inhouse.workspace.checkout import apply
+from needed import git_program
 
 HEAD = '"""Prices."""\n\nRATE = 10\n\n\n'
 DISCOUNT = "def discount(price):\n    return price * RATE // 100\n"
@@ -44,7 +45,7 @@ def test_a_repair_changes_the_bytes_it_means(tmp_path: Path, scratch: Path, name
     assert path.read_bytes() == expected
     if name not in ("old Macintosh", "Latin-1"):  # git knows one line of the first, and the second's patch is UTF-8
         path.write_bytes(data)
-        subprocess.run(["git", "apply", tmp_path / "repair.patch"], cwd=shop.root, check=True)
+        subprocess.run([git_program(), "apply", tmp_path / "repair.patch"], cwd=shop.root, check=True)
         assert path.read_bytes() == expected
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from inhouse.errors import WorkspaceError
 from inhouse.workspace.checkout import Checkout, apply
+from needed import git_program
 
 HOLD = """
 import sys, tempfile
@@ -38,7 +39,7 @@ def repository(tmp_path: Path, scratch: Path) -> Path:
 
 
 def git(root: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
+    return subprocess.run([git_program(), *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
 
 
 def everything(root: Path) -> dict[Path, bytes]:

@@ -31,6 +31,7 @@ from inhouse.workspace.confinement.landlock import Landlock
 from inhouse.workspace.confinement.launcher import ANSWERED
 from inhouse.workspace.confinement.protected import NAMES
 from inhouse.workspace.confinement.seccomp import NUMBERS, filter_program, shared_filter_program
+from needed import git_program
 
 PYTHON = Path(sys.executable)
 SECRET = "the-secret-7f3a"
@@ -84,7 +85,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     outside.mkdir()
     secret = outside / "secret"
     secret.write_text(SECRET)
-    subprocess.run(["git", "init", "-q", str(root)], check=True)
+    subprocess.run([git_program(), "init", "-q", str(root)], check=True)
     abstract = f"inhouse-{os.getpid()}"
     # Their names must be short (108 bytes): made in the folder itself.
     listeners = [socket.create_server(("127.0.0.1", 0)), *(socket.socket(socket.AF_UNIX) for _ in range(3))]
@@ -364,7 +365,7 @@ PLANTS = {
 def test_nothing_is_planted(world: World, attempt: str, kind: Kind, tmp_path: Path) -> None:
     root = tmp_path / "repository"
     for folder in (root, root / "sub"):
-        subprocess.run(["git", "init", "-q", str(folder)], check=True)
+        subprocess.run([git_program(), "init", "-q", str(folder)], check=True)
     (root / ".envrc").write_text("# the user's\n")
     before = {path: path.read_bytes() for path in root.glob(".git/**/*") if path.is_file()}
     sandbox = kind.sandbox(root, readable=python_paths(PYTHON), environment={"GIT_CONFIG_NOSYSTEM": "1"})
@@ -375,18 +376,20 @@ def test_nothing_is_planted(world: World, attempt: str, kind: Kind, tmp_path: Pa
     # What the user does next: git in every folder, as a prompt would.
     for folder in (path for path in (root, *root.rglob("*")) if path.is_dir() and ".git" not in path.parts):
         subprocess.run(
-            ["git", "status"], cwd=folder, capture_output=True, env={"PATH": os.environ["PATH"]}, check=False
+            [git_program(), "status"], cwd=folder, capture_output=True, env={"PATH": os.environ["PATH"]}, check=False
         )
-        subprocess.run(["git", "checkout"], cwd=folder, capture_output=True, env={"PATH": "/usr/bin"}, check=False)
+        subprocess.run(
+            [git_program(), "checkout"], cwd=folder, capture_output=True, env={"PATH": "/usr/bin"}, check=False
+        )
     assert not (world.outside / "ran").exists()
 
 
 def test_planting_works_where_nothing_confines(tmp_path: Path) -> None:
     root = tmp_path / "free"
-    subprocess.run(["git", "init", "-q", str(root)], check=True)
+    subprocess.run([git_program(), "init", "-q", str(root)], check=True)
     mark = tmp_path / "ran"
     Unconfined(root).run(f"git config core.fsmonitor 'touch {mark}; false'", timeout=30)
-    subprocess.run(["git", "status"], cwd=root, capture_output=True, check=True)
+    subprocess.run([git_program(), "status"], cwd=root, capture_output=True, check=True)
     assert mark.exists()
 
 

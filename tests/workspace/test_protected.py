@@ -14,6 +14,7 @@ from kinds import BUBBLEWRAP, LANDLOCK_COPY, LANDLOCK_OWN, Kind
 from inhouse.workspace import Sandbox
 from inhouse.workspace.confinement.bubblewrap import Bubblewrap
 from inhouse.workspace.confinement.mechanisms import best
+from needed import git_program
 
 
 def linked(folder: Path) -> Path:
@@ -101,7 +102,7 @@ class TestLandlock:
         assert list(tmp_path.iterdir()) == []
 
     def test_the_last_of_two_commands_puts_back(self, kind: Kind, tmp_path: Path) -> None:
-        subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+        subprocess.run([git_program(), "init", "-q", str(tmp_path)], check=True)
         before = sorted(path.name for path in (tmp_path / ".git").iterdir())
         sandbox = kind.sandbox(tmp_path)
         with sandbox.launch("read line; rm -rf .git; mkdir .git; echo evil > .git/config; touch .envrc") as start:
@@ -115,7 +116,7 @@ class TestLandlock:
         assert [path.name for path in tmp_path.iterdir()] == [".git"]
 
     def test_a_crash_loses_nothing(self, kind: Kind, tmp_path: Path) -> None:
-        subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+        subprocess.run([git_program(), "init", "-q", str(tmp_path)], check=True)
         before = sorted(path.name for path in (tmp_path / ".git").iterdir())
         script = (
             "import os, signal; from pathlib import Path; from inhouse.workspace import Sandbox\n"

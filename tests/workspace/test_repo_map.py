@@ -15,6 +15,7 @@ import pytest
 from inhouse.workspace.lexical import name_hash, names
 from inhouse.workspace.repo_map import RepoMap
 from inhouse.workspace.symbols import definitions_in, references_in
+from needed import git_program
 
 SOURCES = {
     "a.py": ("class Box:\n    def lid(self): pass\nLIMIT = 3\n", ["Box", "lid", "LIMIT"]),
@@ -175,7 +176,7 @@ def test_only_changes_are_read_again(repository: Path, tmp_path: Path) -> None:
 
 
 def test_ignored_files_and_links_stay_out(repository: Path, tmp_path: Path) -> None:
-    subprocess.run(["git", "init", "-q", str(repository)], check=True)
+    subprocess.run([git_program(), "init", "-q", str(repository)], check=True)
     (repository / ".gitignore").write_text("lonely.py\n")
     outside = tmp_path / "outside.py"
     outside.write_text("def secret(): pass\n")

@@ -20,6 +20,7 @@ from inhouse.workspace import Limits, Sandbox, Unconfined, python_paths
 from inhouse.workspace.confinement import mechanisms
 from inhouse.workspace.confinement.bubblewrap import Bubblewrap
 from inhouse.workspace.confinement.landlock import Landlock
+from needed import git_program
 
 PYTHON = Path(sys.executable)
 
@@ -211,7 +212,7 @@ class TestLandlock:
         assert sandbox.run([str(PYTHON), "-c", script], timeout=20).output == "7\n"
 
     def test_the_repository_is_put_back(self, sandbox: Sandbox) -> None:
-        subprocess.run(["git", "init", "-q", str(sandbox.root)], check=True)
+        subprocess.run([git_program(), "init", "-q", str(sandbox.root)], check=True)
         (sandbox.root / ".envrc").write_text("mine")
         result = sandbox.run("git status -s; git log; cat .envrc; rm -rf .git .envrc; mkdir .git .vscode", timeout=20)
         assert "does not have any commits yet" in result.output

@@ -15,6 +15,7 @@ from inhouse.workspace.checkout import Checkout
 from inhouse.workspace.edits import EditError
 from inhouse.workspace.lines import Span, line_number, lines_of
 from inhouse.workspace.text import TextFile, decode, new_file, unified_diff
+from needed import git_program
 
 SOURCE = Path(__file__).parents[2] / "src" / "inhouse"
 ODD = "ab \t\f\v\x1c\x1d\x1e\x85\u2028\u2029é日\ufeff"
@@ -167,12 +168,12 @@ def test_binary_files_are_no_text(data: bytes) -> None:
     ],
 )
 def test_git_takes_the_patch_and_makes_the_same_bytes(tmp_path: Path, data: bytes, old: str, new: str) -> None:
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    subprocess.run([git_program(), "init", "-q", tmp_path], check=True)
     (tmp_path / "f.txt").write_bytes(data)
     file = decode("f.txt", data)
     changed = file.edited(file.text.replace(old, new))
     diff = unified_diff(file, changed)
-    subprocess.run(["git", "apply", "--whitespace=nowarn"], cwd=tmp_path, input=diff.encode(), check=True)
+    subprocess.run([git_program(), "apply", "--whitespace=nowarn"], cwd=tmp_path, input=diff.encode(), check=True)
     assert (tmp_path / "f.txt").read_bytes() == changed.data
 
 

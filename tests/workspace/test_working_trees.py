@@ -16,6 +16,7 @@ from inhouse.workspace.git import toplevel
 from inhouse.workspace.paths import resolve
 from inhouse.workspace.search import Query, files_of, search
 from inhouse.workspace.source_files import stamps
+from needed import git_program
 
 CALC = "def total(xs):\n    return sum(xs) + 1\n"
 REPAIRED = CALC.replace(" + 1", "")
@@ -23,7 +24,9 @@ REPAIRED = CALC.replace(" + 1", "")
 
 def git(root: Path, *arguments: str) -> str:
     safe = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "protocol.file.allow=always"]
-    return subprocess.run(["git", *safe, *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [git_program(), *safe, *arguments], cwd=root, check=True, capture_output=True, text=True
+    ).stdout
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
