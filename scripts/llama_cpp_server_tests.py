@@ -68,7 +68,7 @@ def _tests(folder: Path) -> Path:
     (archive,) = folder.glob("llama_cpp_python-*.tar.gz")
     with tarfile.open(archive) as file:
         members = [member for member in file if f"/{INSIDE}/" in member.name]
-        file.extractall(folder, members, filter="data")
+        file.extractall(folder, members)
     (found,) = folder.glob(f"llama_cpp_python-*/{INSIDE}")
     for path in found.rglob("*.py"):
         text = path.read_text("utf-8")

@@ -20,6 +20,7 @@ from inhouse.agent.state import state_of
 from inhouse.agent.steps import Warned
 from inhouse.client.types import Usage
 from inhouse.workspace.testing.report import says_failed
+from needed import git_program
 
 ISSUE = "total() gives a negative number instead of the sum."
 EDIT = do("str_replace", **REPAIR)
@@ -270,6 +271,7 @@ def test_the_state_is_the_sum_of_the_records(bench: MakeBench) -> None:
 
 
 def test_without_git_the_word_is_the_same(tmp_path: Path) -> None:
+    git_program()  # which keeps its checkpoints
     one = Bench(shop(tmp_path, git=False), [EDIT, TESTS, FINISH, FINISH])
     one.turn(ISSUE)
     assert one.results()[0].endswith(WORD)

@@ -210,6 +210,7 @@ def test_diff_is_from_the_beginning_of_the_session(bench: MakeBench, root: Path)
 
 
 def test_a_folder_without_git_works_as_well(tmp_path: Path) -> None:
+    git_program()  # which keeps its checkpoints
     root = shop(tmp_path, git=False)
     one = Bench(root, [do("str_replace", **REPAIR), do("search", pattern="total"), FINISH, FINISH])
     one.turn()

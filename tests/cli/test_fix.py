@@ -256,7 +256,8 @@ def test_interrupted_it_leaves_nothing_behind(
             while testing and not list(scratch.glob("inhouse-locks-*/*")):  # held only while a command runs
                 assert process.poll() is None
                 time.sleep(0.01)
-            copies = [path for path in scratch.iterdir() if not path.name.startswith("inhouse-locks-")]
+            own = ("inhouse-locks-", "inhouse-tmp-")  # of a command that runs
+            copies = [path for path in scratch.iterdir() if not path.name.startswith(own)]
             assert [path.name.startswith("inhouse-work-") for path in copies] == [True]
             process.send_signal(number)
             _, errors = process.communicate(timeout=30)

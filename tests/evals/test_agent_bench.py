@@ -22,6 +22,7 @@ from inhouse.evals.humaneval import Problem, load_problems
 from inhouse.evals.symptoms import Symptom, examiner, split_tests
 from inhouse.evals.symptoms import Test as Single
 from inhouse.workspace.source import functions
+from needed import git_program
 
 PROBLEMS = load_problems()
 
@@ -151,6 +152,7 @@ class TestMeasuring:
         assert (result.repaired, result.note) == (False, "unchanged")
 
     def test_the_agent_is_judged_by_the_tests_as_they_were(self, bug: Bug) -> None:
+        git_program()
         client = scripted(function_of(bug, bug.right), 60)
         result = with_agent(client, bug, Plan(minutes=1, attempts=8), 0)
         assert result.repaired

@@ -105,6 +105,7 @@ PROJECT = Project(
 def prepared(tmp_path: Path) -> Prepared:
     if confined.problem():
         pytest.skip(confined.problem())
+    git_program()
     root = tmp_path / "stock" / "repository"
     (root / "stock").mkdir(parents=True)
     (root / "stock" / "__init__.py").write_text("")

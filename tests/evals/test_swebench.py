@@ -186,7 +186,7 @@ def test_the_model_is_packed_where_the_user_keeps_such_copies(
     before = sorted(packed_root.iterdir())
     options = argparse.Namespace(
         predictions=None, solver="fix", model=str(tmp_path / "tiny.gguf"), url=None, threads=1, minutes=1.0, context=None,
-        no_pack=False, python=None, kv="f16",
+        no_pack=False, python=None, kv="f16", chat_template=None,
     )  # fmt: skip
     with solver(options):
         assert list((tmp_path / "packed").glob("*/*.safetensors"))

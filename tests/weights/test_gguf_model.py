@@ -168,7 +168,7 @@ REFUSED: Mapping[str, tuple[str, Callable[[Metadata, Tensors], None], type[Excep
     "epsilon": ("tiny-qwen3", put("qwen3.attention.layer_norm_rms_epsilon", float("nan")), ModelFileError, "epsilon"),
     "base": ("tiny-qwen3", put("qwen3.rope.freq_base", 0.0), ModelFileError, "rotary base"),
     "rotary scaling": ("tiny-qwen3", put("qwen3.rope.scaling.type", "yarn"), UnsupportedModelError, "yarn"),
-    "split file": ("tiny-qwen3", put("split.count", 3), UnsupportedModelError, "one of 3 parts.*--merge"),
+    "split file": ("tiny-qwen3", put("split.count", 3), ModelFileError, "one of 3 parts, but not named"),
     "too many experts used": ("tiny-qwen3moe", put("qwen3moe.expert_used_count", 17), ModelFileError, "experts"),
     "layers that differ": (
         "tiny-qwen3", put("qwen3.attention.head_count_kv", [1, 2, 2, 2]), UnsupportedModelError, "layer to layer"),

@@ -446,6 +446,8 @@ class TestExhaustion:
         """As an ordinary user, whose processes the kernel counts; root's are watched alone (see test_sandbox)."""
         if kind.landlock and os.getuid() == 0:  # an interpreter in root's home is closed to others
             monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
+            if not all(folder.stat().st_mode & 0o001 for folder in Path(__file__).parents):
+                pytest.skip("this checkout is closed to other users")
         become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
         with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # pytest's folders are closed to others
             root = Path(name)

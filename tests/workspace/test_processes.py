@@ -15,6 +15,7 @@ import pytest
 from inhouse.workspace import Unconfined
 from inhouse.workspace.git import git
 from inhouse.workspace.shell import Shell
+from needed import git_program
 
 
 @pytest.fixture
@@ -53,6 +54,7 @@ def test_a_shell_that_has_just_begun_ends(interrupted: list[psutil.Process], tmp
 
 
 def test_git_that_has_just_begun_ends(interrupted: list[psutil.Process], tmp_path: Path) -> None:
+    git_program()
     with pytest.raises(KeyboardInterrupt):
         git(tmp_path, "cat-file", "--batch")
     assert [ended(process) for process in interrupted] == [True]

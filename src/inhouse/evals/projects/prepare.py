@@ -116,6 +116,20 @@ def fetch(project: Project, folder: Path) -> Path:
     return target
 
 
+def extract(tar: tarfile.TarFile, folder: Path) -> None:
+    """Everything in an archive, nothing outside of `folder`. Raises WorkspaceError for an archive that would."""
+    if hasattr(tarfile, "data_filter"):
+        tar.extractall(folder, filter="data")
+        return
+    for member in tar:  # Python before 3.11.4, Debian 12's among them
+        plain = member.isfile() or member.isdir()
+        if not plain or not (folder / member.name).resolve().is_relative_to(folder.resolve()):
+            raise WorkspaceError(
+                f"{tar.name}: {member.name!r} is not unpacked: no plain file within the archive's folder"
+            )
+        tar.extract(member, folder)
+
+
 def unpack(project: Project, archive: Path, root: Path) -> None:
     """The project's part of an archive, at `root`."""
     inner = root.parent / "unpacked"
@@ -127,7 +141,7 @@ def unpack(project: Project, archive: Path, root: Path) -> None:
             zipped.extractall(inner)
     else:
         with tarfile.open(archive) as tar:
-            tar.extractall(inner, filter="data")
+            extract(tar, inner)
     if project.folder:
         top = inner / project.folder
     else:
