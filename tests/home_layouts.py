@@ -195,7 +195,8 @@ def venv(home: Path) -> Layout:
         (environment / "bin" / name).symlink_to(base)
     packages = environment / "lib" / f"python{VERSION}" / "site-packages"
     packages.parent.mkdir(parents=True)
-    shutil.copytree(base.parents[1] / "lib" / f"python{VERSION}" / "site-packages", packages)
+    (theirs,) = (base.parents[1] / "lib" / f"python{VERSION}").glob("*-packages")  # Debian's has another name
+    shutil.copytree(theirs, packages)
     return Layout(home, (environment / "bin",), environment / "bin" / "python", {"VIRTUAL_ENV": str(environment)})
 
 

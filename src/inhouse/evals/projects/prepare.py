@@ -124,9 +124,7 @@ def extract(tar: tarfile.TarFile, folder: Path) -> None:
     for member in tar:  # Python before 3.11.4, Debian 12's among them
         plain = member.isfile() or member.isdir()
         if not plain or not (folder / member.name).resolve().is_relative_to(folder.resolve()):
-            raise WorkspaceError(
-                f"{tar.name}: {member.name!r} is not unpacked: no plain file within the archive's folder"
-            )
+            raise WorkspaceError(f"{member.name!r} of an archive is not unpacked: no plain file within its folder")
         tar.extract(member, folder)
 
 
