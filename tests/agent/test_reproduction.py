@@ -211,7 +211,7 @@ class TestChallenge:
 # Works on a failure and dies as the model is asked for its answer of a number.
 KILLED = """
 import os, signal, sys
-sys.path[:0] = [{tests!r}]
+sys.path[:0] = {tests!r}
 from pathlib import Path
 from agent_kit import Bench, answer, call
 from test_reproduction import EDIT, ISSUE, TESTS
@@ -231,7 +231,7 @@ def killed(tmp_path: Path, root: Path) -> Callable[..., Session]:
     def make(*steps: str) -> Session:
         with Session.create(tmp_path / "sessions", root, "scripted", SYSTEM) as session:
             folder = session.folder
-        script = KILLED.format(tests=str(Path(__file__).parent))
+        script = KILLED.format(tests=[str(folder) for folder in Path(__file__).parents[:2]])
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run([sys.executable, "-c", script, root, folder, *steps], env=environment, check=False)
         assert done.returncode == -signal.SIGKILL

@@ -24,7 +24,7 @@ STEPS = [do("view", path="shop.py"), do("str_replace", **REPAIR), do("bash", com
 # Runs a turn and dies, as by the power switch, with the record of a number: before it is written, or after.
 KILLED = """
 import os, signal, sys
-sys.path[:0] = [{tests!r}]
+sys.path[:0] = {tests!r}
 from pathlib import Path
 from agent_kit import Bench
 from test_sessions import STEPS
@@ -57,7 +57,7 @@ def made(tmp_path: Path, root: Path) -> Path:
 
 
 def run_killed(root: Path, folder: Path, at: int, when: str) -> subprocess.CompletedProcess[str]:
-    script = KILLED.format(tests=str(Path(__file__).parent))
+    script = KILLED.format(tests=[str(folder) for folder in Path(__file__).parents[:2]])
     return subprocess.run(
         [sys.executable, "-c", script, str(root), str(folder), str(at), when],
         capture_output=True,
