@@ -100,8 +100,9 @@ def run(args: argparse.Namespace) -> int:
     check_address(args.host, args.port)
     check_certificate(args.tls_cert, args.tls_key)
     options = _options(args)
-    for path in models.values():
-        _check_context(path, args.context)
+    if args.context is not None:
+        for path in models.values():
+            _check_context(path, args.context)
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
@@ -147,11 +148,11 @@ def _named(text: str) -> tuple[str, Path]:
     return text if store().has(text) else path.stem, path
 
 
-def _check_context(path: Path, context: int | None) -> None:
+def _check_context(path: Path, context: int) -> None:
     """Raises ParameterError for one that the model does not have, and what opening its file raises."""
     with open_checkpoint(path) as checkpoint:
         most = checkpoint.config.max_position_embeddings
-    if context is not None and context > most:
+    if context > most:
         raise ParameterError(f"--context {context}: this model allows 1 to {most} tokens")
 
 

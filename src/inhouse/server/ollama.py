@@ -34,7 +34,7 @@ from inhouse.server.wire import JsonResponse, to_json
 
 _VERSION = "0.12.6"  # of the API that this follows: clients compare it with what they need
 _LINES = "application/x-ndjson"
-_MANAGED = "models are managed on the machine itself: `inhouse pull NAME`, `inhouse rm NAME`, then `inhouse serve NAME`"
+_MANAGED = "models are managed on the machine itself: `inhouse pull NAME`, `inhouse remove NAME`, `inhouse serve NAME`"
 
 
 def routes(services: Services) -> APIRouter:

@@ -83,14 +83,12 @@ def _bare(leaves: list[Schema], root: Schema) -> Written | None:
         return None
     if () in strings:
         return Written(patterns=((),))  # any text, which may be that of another type as well
-    if strings and others:
-        # A lexer that reads a number to its end could not go back to a string that begins with one.
-        texts = [_scalar(each) for each in others]
-        return (
-            None if None in texts else Written((), (*strings, *((text,) for text in texts if text), *_literal(words)))
-        )
     if strings:
-        return Written((), (*strings, *_literal(words)))
+        # A lexer that reads a number to its end could not go back to a string that begins with one: all is one text.
+        texts = [_scalar(each) for each in others]
+        if None in texts:
+            return None
+        return Written(patterns=(*strings, *((text,) for text in texts if text), *_literal(words)))
     return Written(tuple(words), json=self_contained(_union(others), root) if others else None)
 
 
